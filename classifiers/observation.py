@@ -1,0 +1,140 @@
+"""What was seen in one experiment: the only thing a classifier reads.
+
+Values only, no I/O. All times are seconds since the experiment's start (monotonic) unless a name says otherwise.
+The stored form is JSON (`to_json`/`from_json`, see classifiers.record); `SCHEMA` counts its incompatible changes.
+
+History of the form: 1 (first).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from injector.rules import Firing, NearMiss
+
+__all__ = [
+    "SCHEMA", "CanaryRecord", "ComponentHealth", "Observation", "PodFinal", "ProbeSample", "ProbeSeries", "Write",
+]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """One revision of one key in etcd's history since r0.
+
+    operation  create, update or delete
+    identity   stable identity (injector.identity), e.g. `Pod/default/web#3`
+    """
+
+    revision: int
+    at_s: float
+    key: str
+    kind: str
+    identity: str
+    operation: str
+    size_bytes: int
+    decodable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSample:
+    """One client request. `outcome` is `ok`, `refused`, `timeout`, `reset`, `http-NNN` or `other: …`."""
+
+    at_s: float
+    latency_s: float
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSeries:
+    """All requests to one service from one vantage point (a node). `blind` says why the probe could not run."""
+
+    service: str
+    vantage: str
+    samples: tuple[ProbeSample, ...]
+    blind: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodFinal:
+    """A pod of the workload at the end, as stored."""
+
+    identity: str
+    phase: str
+    ready: bool
+    node: str
+    ip: str
+    deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryRecord:
+    """The canary: a new Deployment and Service that must come to life after the workload has settled.
+
+    stages  seconds from the canary's start to `created`, `pod-created`, `pod-scheduled`, `pod-ready`, `endpoints`,
+            `traffic` (HTTP 200 through its ClusterIP from every node); None where the deadline passed first
+    error   what the API said if the canary could not even be created
+    """
+
+    stages: Mapping[str, float | None]
+    deadline_s: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentHealth:
+    """A control-plane or node component over the experiment.
+
+    restarts  times its process ended and was started again (or ended for good) in the experiment
+    alive     at the end; `ready` what its own readyz/healthz said at the end (None: has none or was not asked)
+    """
+
+    name: str
+    alive: bool
+    restarts: int = 0
+    ready: bool | None = None
+    detail: str = ""
+    cpu_s: float = 0.0
+    rss_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """Everything collected in one experiment.
+
+    milestones      name → seconds: `applied` (user's last request answered), `pods-ready` (all asked-for pods Ready),
+                    `traffic` (first HTTP 200 from every node); None where it never came. A `settled` milestone tells
+                    when nothing but volatile keys changed any more; None: the deadline came first
+    final_counts    kind → live objects of the workload's namespace at the end (`Pod`, `ReplicaSet`, …)
+    peak_counts     kind → most live objects at one moment
+    wanted_pods     how many pods the user asked for
+    user_errors     what the API told the workload's user: errors, warnings, failed conditions, in words
+    caps            caps of the host guard that were hit, in words
+    blind           observers that could not see, in words (never silently empty)
+    near_misses     filled if a rule was armed and never fired
+    undecodable     keys that could not be decoded at the end, though they could at r0 or were written since
+    """
+
+    workload: str
+    seconds: float
+    r0: int
+    milestones: Mapping[str, float | None]
+    wanted_pods: int
+    pods: tuple[PodFinal, ...]
+    final_counts: Mapping[str, int]
+    peak_counts: Mapping[str, int]
+    probes: tuple[ProbeSeries, ...]
+    canary: CanaryRecord
+    components: tuple[ComponentHealth, ...]
+    writes: tuple[Write, ...]
+    armed: bool = False
+    firings: tuple[Firing, ...] = ()
+    near_misses: tuple[NearMiss, ...] = ()
+    user_errors: tuple[str, ...] = ()
+    user_asked: bool = True
+    caps: tuple[str, ...] = ()
+    blind: tuple[str, ...] = ()
+    undecodable: tuple[str, ...] = ()
+    load: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,70 @@
+"""The words a verdict is made of, and the one place where their order is written (design.md, "Words")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["Activation", "ClientFailure", "OrchestratorFailure", "State", "Symptom", "Verdict"]
+
+
+class State(StrEnum):
+    """Whether an experiment could be judged. Unknown is never `none`."""
+
+    JUDGED = "judged"
+    INCONCLUSIVE = "inconclusive"
+    ERROR = "error"
+
+
+class OrchestratorFailure(StrEnum):
+    """What became of the cluster, gravest first: where several hold, the first of them is the class (the paper's
+    Out, Sta, Net, MoR, LeR, Tim, No)."""
+
+    OUTAGE = "outage"
+    STALL = "stall"
+    NETWORK = "network"
+    MORE_RESOURCES = "more-resources"
+    LESS_RESOURCES = "less-resources"
+    TIMING = "timing"
+    NONE = "none"
+
+
+class ClientFailure(StrEnum):
+    """What the service's clients saw, gravest first (the paper's SU, IA, HRT, NSI)."""
+
+    UNREACHABLE = "unreachable"
+    INTERMITTENT = "intermittent"
+    SLOWER = "slower"
+    NONE = "none"
+
+
+class Activation(StrEnum):
+    """How far the fault got. See docs/verdicts.md for how each is proven."""
+
+    NOT_FIRED = "not-fired"
+    FIRED = "fired"
+    ACCEPTED = "accepted"
+    CONSUMED = "consumed"
+    EFFECTIVE = "effective"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Symptom:
+    """One class that held, with the evidence in words (what was seen, what golden runs did)."""
+
+    orchestrator: OrchestratorFailure
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The judgement of one experiment. Classes are None unless `state` is judged. `also` are the other orchestrator
+    classes that held; `activation` is None for golden runs; `aware` is None where no user asked."""
+
+    state: State
+    reasons: tuple[str, ...]
+    orchestrator: OrchestratorFailure | None = None
+    also: tuple[OrchestratorFailure, ...] = ()
+    client: ClientFailure | None = None
+    activation: Activation | None = None
+    aware: bool | None = None

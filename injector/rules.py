@@ -1,0 +1,73 @@
+"""A rule is a fault armed in a channel; a firing is the proof of what it did. Plain values, JSON in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from injector.targets import Channel, Target
+
+__all__ = ["Firing", "JSONValue", "NearMiss", "Rule", "Told"]
+
+JSONValue = None | bool | int | float | str | list["JSONValue"] | dict[str, "JSONValue"]
+
+
+class Told(StrEnum):
+    """What the sender of a dropped message is told."""
+
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    SUCCESS = "success"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One fault on one target in one channel. `model` names an entry of the fault-model registry
+    (injector.faults); `parameters` are that model's own, already checked."""
+
+    id: str
+    channel: Channel
+    model: str
+    target: Target
+    parameters: Mapping[str, JSONValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firing:
+    """What one rule did to one message.
+
+    at_s          time.monotonic() of the machine when the bytes were changed (comparable between processes)
+    key           etcd key
+    operation     put, delete or drop
+    before/after  the whole stored value before and after (after is b"" where nothing was written)
+    span          [start, end) of the changed bytes in `before`
+    field_before/field_after  the field's value as JSON, None for message faults
+    accepted      True once etcd answered that the transaction succeeded, False if refused or never sent,
+                  None while unknown
+    revision      etcd revision that the write got, if accepted
+    told          for a drop, what the sender was told
+    """
+
+    rule_id: str
+    at_s: float
+    key: str
+    identity: str
+    operation: str
+    before: bytes
+    after: bytes
+    span: tuple[int, int] | None = None
+    field_before: JSONValue = None
+    field_after: JSONValue = None
+    accepted: bool | None = None
+    revision: int | None = None
+    told: Told | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearMiss:
+    """A message that almost matched a rule that never fired: which, and why not."""
+
+    identity: str
+    why: str
+    times: int

@@ -1,0 +1,34 @@
+"""What a fault is done to: one object by its stable identity, one of its fields, one of its messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["Channel", "Target"]
+
+
+class Channel(StrEnum):
+    """Where the fault enters (docs: design.md, "Words"). Only channels that exist are listed."""
+
+    APISERVER_TO_ETCD = "apiserver-to-etcd"
+    AT_REST_WRITE = "at-rest-write"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One field of one object in one message.
+
+    identity    `KIND/NAMESPACE/STEM`, `KIND/STEM` for cluster-scoped objects, with `#N` (1-based order of creation
+                since the rule was armed) where the name is generated or the object has a controller
+                (see injector.identity)
+    group       API group, "" for core
+    field       path such as `spec.selector[app]`; None for a fault that hits the whole message
+    occurrence  1-based: the n-th write of the object that carries `field` (n-th write at all if field is None)
+    """
+
+    kind: str
+    identity: str
+    group: str = ""
+    field: str | None = None
+    occurrence: int = 1

@@ -1,0 +1,56 @@
+"""Image `mutineer/web:1`: an HTTP server that answers every GET with its pod's name.
+
+    web.py [--port 8080]
+
+One thread and one select loop on plain sockets: a pod of it costs 9 MB and a few ms to start, and a run starts
+hundreds. HTTP/1.1, one request a connection. Ends at SIGTERM with exit code 0.
+"""
+
+import os
+import selectors
+import signal
+import socket
+import sys
+
+
+def answer(name: str) -> bytes:
+    body = name.encode() + b"\n"
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    return head.encode() + body
+
+
+def serve(port: int, name: str) -> None:
+    listener = socket.create_server(("0.0.0.0", port), backlog=128)
+    listener.setblocking(False)
+    poll = selectors.DefaultSelector()
+    poll.register(listener, selectors.EVENT_READ)
+    reply = answer(name)
+    print(f"serving as {name} on port {port}", flush=True)
+    while True:
+        for key, _ in poll.select():
+            if key.fileobj is listener:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    continue
+                connection.setblocking(False)
+                poll.register(connection, selectors.EVENT_READ)
+                continue
+            connection = key.fileobj
+            try:
+                if connection.recv(65536):
+                    connection.send(reply)
+            except OSError:
+                pass
+            poll.unregister(connection)
+            connection.close()
+
+
+def main(arguments: list) -> None:
+    port = int(arguments[arguments.index("--port") + 1]) if "--port" in arguments else 8080
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    serve(port, os.environ.get("HOSTNAME", socket.gethostname()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

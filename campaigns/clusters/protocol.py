@@ -6,17 +6,21 @@ probes run from its nodes, tells how its components are, and can be made clean a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from campaigns.clusters.keyspace import KeySpace
 from campaigns.record import Reset
 from classifiers.observation import ComponentHealth
 from injector.channels.control import ForwarderClient
 
-__all__ = ["Cluster"]
+__all__ = ["CANARY_NAMESPACE", "Cluster"]
 
 T = TypeVar("T")
+
+CANARY_NAMESPACE = "mutineer-canary"
+"""Where the canary lives; every cluster's baseline holds it."""
 
 
 class Cluster(Protocol):
@@ -30,8 +34,10 @@ class Cluster(Protocol):
     """Host and port of etcd itself, not of the forwarder: observers and at-rest faults go there."""
     forwarder: ForwarderClient
     """Control of the channel between kube-apiserver and etcd."""
-    pids: dict[str, int]
-    """Component name → process id, where the component is a local process."""
+
+    @property
+    def pids(self) -> Mapping[str, int]:
+        """Component name → process id, where the component is a local process."""
 
     def vantage_points(self) -> Sequence[str]:
         """Names of the nodes from which probes can run."""
@@ -42,6 +48,6 @@ class Cluster(Protocol):
     def health(self) -> tuple[ComponentHealth, ...]:
         """Every component, asked now."""
 
-    def reset(self, *, thorough: bool) -> Reset:
-        """Makes the cluster clean again and proves it; `thorough` skips rungs that may leave something behind.
-        ClusterError if it can't be proven: the caller recreates the cluster."""
+    def rollback(self, keyspace: KeySpace, *, within_s: float) -> Reset:
+        """The first rung of the reset: makes the cluster clean in place and proves it. ClusterError if it can't be
+        proven: the caller recreates the cluster."""

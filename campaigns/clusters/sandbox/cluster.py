@@ -6,8 +6,10 @@ everything below it dies with it. Nothing is waited for by time: each step waits
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import os
 import shutil
 import ssl
 import sys
@@ -21,20 +23,28 @@ from typing import Any, TypeVar
 import yaml
 from cryptography.hazmat.primitives import serialization
 
+from campaigns.clusters.keyspace import KeySpace
+from campaigns.clusters.protocol import CANARY_NAMESPACE
 from campaigns.clusters.sandbox import components, isolation, pki
 from campaigns.clusters.sandbox.config import SandboxConfig
 from campaigns.clusters.sandbox.processes import Process, wait_for
+from campaigns.clusters.sandbox.reset import Baseline, differences, node_state, rollback
+from campaigns.observers.volatile import is_volatile
+from campaigns.record import Reset
 from classifiers.observation import ComponentHealth
 from injector.channels.control import ForwarderClient
 from injector.errors import ClusterError
 
-__all__ = ["CANARY_NAMESPACE", "ReadyTimes", "Sandbox"]
+__all__ = ["ReadyTimes", "Sandbox"]
 
 T = TypeVar("T")
 
-CANARY_NAMESPACE = "mutineer-canary"
 _START_WITHIN_S = 90.0
 """Deadline of each step of a boot: ten times what it takes on two idle cores, since machines are shared."""
+_REST_S = 0.5
+"""Two dumps this far apart must be equal: controllers of a fresh cluster work off their queues within some 100 ms."""
+_BACK_OFF_S = 10.0
+"""kubelet's crash back-off (kubernetes/pkg/kubelet/kubelet.go, MaxCrashLoopBackOff's base), v1.36."""
 _WORK_SIZE = "2g"
 """Host guard: everything that a sandbox writes lies in memory; a fresh one holds about 60 MB."""
 
@@ -60,6 +70,9 @@ class Sandbox:
         self._nodes: list[Any] = []
         self._tls: ssl.SSLContext | None = None
         self.forwarder = ForwarderClient(self._run / "forwarder.sock", timeout_s=10)
+        self._baseline: Baseline | None = None
+        self._due: dict[str, float] = {}
+        self._dead: set[int] = set()
 
     # boot
 
@@ -78,7 +91,9 @@ class Sandbox:
         say("starting kube-apiserver")
         self._wait_forwarder()
         profile = self.config.profile
-        apiserver = self._start("kube-apiserver", components.kube_apiserver(self._binary("kube-apiserver"), self._pki, profile))
+        apiserver = self._start(
+            "kube-apiserver", components.kube_apiserver(self._binary("kube-apiserver"), self._pki, profile)
+        )
         self._start_runtime()
         apiserver.wait_ready(lambda: self._serves("/readyz"), within_s=_START_WITHIN_S)
         control_plane = time.monotonic() - began
@@ -258,13 +273,17 @@ class Sandbox:
     # asking
 
     def _get(self, path: str) -> tuple[int, bytes]:
-        """GET from kube-apiserver as the administrator; status 0 where it does not answer."""
+        return self._send("GET", path)
+
+    def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, bytes]:
+        """To kube-apiserver as the administrator; status 0 where it does not answer."""
         if self._tls is None:
             self._tls = ssl.create_default_context(cafile=str(self._pki / "ca.crt"))
             self._tls.load_cert_chain(self._pki / "admin.crt", self._pki / "admin.key")
         connection = http.client.HTTPSConnection("127.0.0.1", components.API_PORT, timeout=5, context=self._tls)
         try:
-            connection.request("GET", path)
+            headers = {"Content-Type": "application/json"} if body else {}
+            connection.request(method, path, json.dumps(body) if body else None, headers)
             response = connection.getresponse()
             return response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
@@ -322,11 +341,88 @@ class Sandbox:
             return self.on_node(node, lambda: _answers("127.0.0.1", 10256, "/livez"))
         return None, ""
 
+    # clean and clean again
+
+    def take_baseline(self, keyspace: KeySpace) -> Baseline:
+        """Makes the canary's namespace, waits until nothing but volatile keys changes, and keeps what there is."""
+        status, body = self._send("POST", "/api/v1/namespaces", {"metadata": {"name": CANARY_NAMESPACE}})
+        if status != 201:
+            raise ClusterError(f"the canary's namespace can't be made: HTTP {status} {body.decode(errors='replace')}")
+        namespaces = ("default", CANARY_NAMESPACE)
+        needed = [f"/registry/serviceaccounts/{n}/default" for n in namespaces]
+        needed += [f"/registry/configmaps/{n}/kube-root-ca.crt" for n in namespaces]
+        before: dict[str, Any] = {"dump": {}, "nodes": {}}
+
+        def still() -> bool:
+            dump, nodes = keyspace.dump(), {n.name: node_state(n.path) for n in self._nodes}
+            puts, deletes = differences(before["dump"], dump)
+            changed = bool(puts) or any(not is_volatile(key) for key in deletes) or nodes != before["nodes"]
+            before.update(dump=dump, nodes=nodes)
+            return not changed and all(key in dump for key in needed)
+
+        try:
+            wait_for(still, within_s=_START_WITHIN_S, what="the fresh cluster to come to rest", poll_s=_REST_S)
+        except TimeoutError as error:
+            raise ClusterError(str(error)) from None
+        self._baseline = Baseline(before["dump"], before["nodes"])
+        return self._baseline
+
+    def rollback(self, keyspace: KeySpace, *, within_s: float) -> Reset:
+        """The first rung. ClusterError if the baseline can't be proven to be back."""
+        assert self._baseline is not None, "take_baseline comes first"
+        began = time.monotonic()
+        proof = rollback(keyspace, self._baseline, self._dirty_nodes, within_s=within_s)
+        return Reset("rollback", round(time.monotonic() - began, 3), proof)
+
+    def _dirty_nodes(self) -> dict[str, str]:
+        """What is on the nodes that was not there in the baseline, in words."""
+        assert self._baseline is not None
+        ours = {node.name for node in self._nodes}
+        if pods := [path.name for path in self._netns.iterdir() if path.name not in ours]:
+            return {"nodes": f"{len(pods)} pod network namespaces are left"}
+        runtime = self.processes["runtime"].pid
+        if containers := Path(f"/proc/{runtime}/task/{runtime}/children").read_text().split():
+            return {"nodes": f"{len(containers)} containers are left"}
+        dirty = {}
+        for node in self._nodes:
+            now, then = node_state(node.path), self._baseline.nodes[node.name]
+            if now.routes != then.routes:
+                dirty[node.name] = "its routes differ"
+            elif now.rules != then.rules:
+                dirty[node.name] = "kube-proxy's rules differ"
+        return dirty
+
     # ending
+
+    def tend(self) -> None:
+        """Starts what has ended again, as kubelet (static pods) and systemd (kubelets) would: at once, then after 10 s,
+        20 s, … (kubelet's crash back-off)."""
+        now = time.monotonic()
+        for process in self.processes.values():
+            if process.alive:
+                continue
+            due = self._due.setdefault(process.name, now)
+            if now >= due:
+                process.restart()
+                self._due[process.name] = now + _BACK_OFF_S * 2 ** (process.restarts - 1)
 
     def restart(self, name: str) -> None:
         """Stops one component and starts it again; returns at once."""
         self.processes[name].restart()
+
+    def reap_orphans(self) -> None:
+        """Collects children that nobody waits for: as the namespace's first process we inherit every orphan. Only what
+        was dead at the last call, too: a child of somebody's subprocess.run is waited for at once."""
+        dead = set()
+        for child in Path("/proc/self/task").glob("*/children"):
+            for pid in child.read_text().split():
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+                        dead.add(int(pid))
+        for orphan in dead & self._dead - {process.pid for process in self.processes.values()}:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(orphan, os.WNOHANG)
+        self._dead = dead
 
     def shutdown(self) -> None:
         """Ends every process, clients before servers. Volumes go with the namespace."""
@@ -354,5 +450,3 @@ def _answers(host: str, port: int, path: str, *, tls: bool = False) -> tuple[boo
         return False, str(error)
     finally:
         connection.close()
-
-

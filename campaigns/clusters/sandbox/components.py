@@ -18,6 +18,7 @@ from campaigns.clusters.sandbox.network import CLUSTER_CIDR, CONTROL_PLANE_ADDRE
 __all__ = [
     "API_PORT",
     "CLUSTER_DNS",
+    "CONTROL_PLANE_ADDRESS",
     "ETCD_PORT",
     "FORWARDER_PORT",
     "MAX_PODS_PER_NODE",

@@ -106,7 +106,7 @@ def remove_network(path: Path) -> None:
     try:
         _call("umount2", bytes(path), MNT_DETACH)
     except OSError:
-        if path.exists() and os.path.ismount(path):  # noqa: PTH114 - Path.is_mount is for folders only
+        if path.exists() and os.path.ismount(path):
             raise
     path.unlink(missing_ok=True)
 

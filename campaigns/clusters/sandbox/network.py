@@ -11,6 +11,7 @@ The kernel may lack dummy, macvlan and netem; bridge and veth are all that is us
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ def make_nodes(folder: Path, names: list[str]) -> list[NodeNetwork]:
         for node in nodes:
             _link_node(ip, bridge, node)
     for node in nodes:
-        in_network(node.path, lambda node=node: _node_inside(node))
+        in_network(node.path, functools.partial(_node_inside, node))
     return nodes
 
 

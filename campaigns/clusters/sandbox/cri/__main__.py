@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import threading
 from concurrent import futures
 from pathlib import Path
 
@@ -40,7 +41,9 @@ def main(config_path: str) -> None:
         server.add_insecure_port(f"unix://{node['socket']}")
         server.start()
         servers.append(server)
-    signal.sigwait({signal.SIGTERM, signal.SIGINT})
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())  # a handler, not a mask: containers would inherit a mask
+    stop.wait()
     for server in servers:
         server.stop(grace=None)
 

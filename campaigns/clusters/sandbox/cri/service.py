@@ -26,7 +26,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NANO = 1_000_000_000
 
 
-def handler(service_name: str, service: object) -> grpc.GenericRpcHandler:
+def handler(service_name: str, service: object) -> Any:
     """All of `service`'s methods that the CRI names; the rest answer UNIMPLEMENTED, as gRPC does by itself."""
     handlers = {}
     for name, (request, response, streams) in methods(service_name).items():
@@ -362,5 +362,3 @@ def _image(image: Image) -> Any:
         uid=new("Int64Value", value=0),
         spec=new("ImageSpec", image=image.name),
     )
-
-

@@ -36,7 +36,7 @@ def serve(port: int, name: str) -> None:
                 connection.setblocking(False)
                 poll.register(connection, selectors.EVENT_READ)
                 continue
-            connection = key.fileobj
+            connection = key.fileobj  # type: ignore[assignment]
             try:
                 if connection.recv(65536):
                     connection.send(reply)
@@ -46,7 +46,7 @@ def serve(port: int, name: str) -> None:
             connection.close()
 
 
-def main(arguments: list) -> None:
+def main(arguments: list[str]) -> None:
     port = int(arguments[arguments.index("--port") + 1]) if "--port" in arguments else 8080
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     serve(port, os.environ.get("HOSTNAME", socket.gethostname()))

@@ -1,0 +1,142 @@
+"""A campaign from spec to finished record: plan, execute, judge, store. What is shown meanwhile is the view's."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Protocol
+
+from campaigns.assets import Assets
+from campaigns.clusters.sandbox.components import Profile, deviations
+from campaigns.experiment import Limits
+from campaigns.judging import Bench
+from campaigns.plan import plan
+from campaigns.record import ExperimentRecord
+from campaigns.runner import Executor, LocalExecutor, Progress, sandboxes_side_by_side
+from campaigns.spec import CampaignSpec
+from campaigns.store import Run, create_run
+from failure_db.catalogue import load
+from injector.rules import JSONValue
+
+__all__ = ["CampaignView", "Host", "run_campaign"]
+
+
+class CampaignView(Progress, Protocol):
+    """Told how a campaign goes."""
+
+    def planned(self, *, golden: int, faults: int, sandboxes: int, folder: Path) -> None: ...
+
+    def finished(self, record: ExperimentRecord) -> None:
+        """One experiment is done and stored; its verdict is by the golden runs so far."""
+
+    def note(self, words: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The machine, for records: a figure means little without it."""
+
+    cores: int
+    memory_bytes: int
+    kernel: str
+    python: str
+
+    @classmethod
+    def this(cls) -> Host:
+        pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return cls(len(os.sched_getaffinity(0)), pages, platform.release(), platform.python_version())
+
+
+def run_campaign(spec: CampaignSpec, spec_text: str, folder: Path, assets: Assets, view: CampaignView) -> Run:
+    """Runs it all into `folder`; returns the run, open. On Ctrl-C (KeyboardInterrupt goes on) all that is finished is
+    kept, and judged."""
+    the_plan, host, profile = plan(spec), Host.this(), Profile(spec.cluster.profile)
+    parallel = _parallel(spec, host, len(the_plan.experiments))
+    run = create_run(folder, spec_text, the_plan, _metadata(spec, host, assets, profile, parallel))
+    golden = sum(e.golden for e in the_plan.experiments)
+    view.planned(golden=golden, faults=len(the_plan.experiments) - golden, sandboxes=parallel, folder=folder)
+    executor = LocalExecutor(
+        binaries=assets,
+        nodes=spec.cluster.nodes,
+        profile=profile,
+        limits=_limits(spec),
+        experiment_s=spec.time_limits.experiment_s,
+        parallel=parallel,
+        progress=view,
+        logs=folder / "logs",
+    )
+    bench = Bench(load())
+    try:
+        with _closing(executor, run, bench, view):
+            for result in executor.run(the_plan.experiments):
+                record = bench.record(result)
+                run.add(record)
+                view.finished(record)
+    finally:
+        run.judge_again(bench.judged)
+        run.note("ended", _now())
+    return run
+
+
+@contextlib.contextmanager
+def _closing(executor: LocalExecutor, run: Run, bench: Bench, view: CampaignView) -> Iterator[Executor]:
+    """Ends the sandboxes whatever happens, and keeps what was finished but not yet handed over."""
+    try:
+        yield executor
+    finally:
+        executor.close()
+        for result in executor.unfinished():
+            if result.planned.id not in run.finished_ids():
+                record = bench.record(result)
+                run.add(record)
+                view.finished(record)
+
+
+def _parallel(spec: CampaignSpec, host: Host, experiments: int) -> int:
+    if spec.parallelism != "auto":
+        return min(spec.parallelism, experiments)
+    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return sandboxes_side_by_side(host.cores, available, experiments)
+
+
+def _limits(spec: CampaignSpec) -> Limits:
+    limits = spec.time_limits
+    return Limits(
+        settle_s=limits.settle_s,
+        quiet_s=limits.quiet_s,
+        stuck_s=limits.stuck_s,
+        steady_s=limits.steady_s,
+        canary_s=limits.canary_s,
+    )
+
+
+def _metadata(
+    spec: CampaignSpec, host: Host, assets: Assets, profile: Profile, parallel: int
+) -> Mapping[str, JSONValue]:
+    versions: dict[str, JSONValue] = {name: assets.entries[name].version for name in sorted(assets)}
+    return {
+        "spec": spec.name,
+        "seed": spec.seed,
+        "started": _now(),
+        "versions": {"mutineer": metadata.version("mutineer"), **versions},
+        "host": {
+            "cores": host.cores,
+            "memory_bytes": host.memory_bytes,
+            "kernel": host.kernel,
+            "python": host.python,
+            "sandboxes": parallel,
+        },
+        "cluster": {"kind": spec.cluster.kind, "nodes": spec.cluster.nodes, "profile": spec.cluster.profile},
+        "deviations": [f"{d.component} {d.setting}: {d.kubeadm} → {d.ours} ({d.why})" for d in deviations(profile)],
+        "assets": dict(assets.origins),
+    }
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

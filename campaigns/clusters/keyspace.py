@@ -1,0 +1,136 @@
+"""etcd's whole key space, read and written past the forwarder: dumps, revisions, history, rollback.
+
+Through python3-etcd3. A dump is a consistent read of one revision.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from injector.errors import ClusterError
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import etcd3
+
+__all__ = ["Change", "KeySpace", "Stored"]
+
+_EVERYTHING = "/"
+"""kube-apiserver's keys are all below /registry; `compact_rev_key` is its compactor's own."""
+_OPERATIONS_PER_TXN = 500
+"""Below etcd's --max-txn-ops in the sandbox and 1.5 MiB a request for objects of some KB."""
+_TIMEOUT_S = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A value and the revision of its last write."""
+
+    value: bytes
+    mod_revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One event of the history. `value` is None for a delete; `created` tells a create from an update."""
+
+    key: str
+    value: bytes | None
+    revision: int
+    created: bool
+
+
+class KeySpace:
+    """A connection to etcd itself. ClusterError where etcd does not answer."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        host, port = address
+        options = {"grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1}
+        self._client: Any = etcd3.client(host=host, port=port, timeout=_TIMEOUT_S, grpc_options=options.items())
+
+    def close(self) -> None:
+        self._client.close()
+
+    def revision(self) -> int:
+        """etcd's current revision."""
+        return int(self._asked(lambda: self._client.get_response("/")).header.revision)
+
+    def dump(self, prefix: str = _EVERYTHING) -> dict[str, Stored]:
+        """Every key below `prefix`, read at one revision."""
+        response = self._asked(lambda: self._client.get_prefix_response(prefix))
+        return {_text(kv.key): Stored(kv.value, kv.mod_revision) for kv in response.kvs}
+
+    def write(self, puts: Mapping[str, bytes], deletes: Iterable[str]) -> None:
+        """Puts and deletes in as few transactions as fit."""
+        transactions = self._client.transactions
+        operations = [transactions.delete(_bytes(key)) for key in deletes]
+        operations += [transactions.put(_bytes(key), value) for key, value in puts.items()]
+        for start in range(0, len(operations), _OPERATIONS_PER_TXN):
+            part = operations[start : start + _OPERATIONS_PER_TXN]
+            self._asked(lambda part=part: self._client.transaction(compare=[], success=part, failure=[]))
+
+    def watch(
+        self, since: int, told: Callable[[list[Change]], None], failed: Callable[[str], None]
+    ) -> Callable[[], None]:
+        """Calls `told` from a thread with every change from revision `since` on, and `failed` once, in words, should
+        the watch break; the function returned ends it.
+
+        On etcd3's channel and messages, but not its Watcher, whose thread dies of a NameError (`six`) when the stream
+        breaks, without a word to anyone (python3-etcd3 0.13, watch.py line 156)."""
+        rpc = etcd3.etcdrpc
+        create = rpc.WatchCreateRequest(key=b"/", range_end=b"0", start_revision=since)
+        ended = threading.Event()
+
+        def requests() -> Iterator[Any]:
+            yield rpc.WatchRequest(create_request=create)
+            ended.wait()
+
+        stream = rpc.WatchStub(self._client.channel).Watch(requests())
+
+        def run() -> None:
+            try:
+                for response in stream:
+                    if response.canceled:
+                        failed(f"etcd ended the watch: {response.cancel_reason or 'no reason given'}")
+                        return
+                    if response.events:
+                        told([_change(event) for event in response.events])
+            except grpc.RpcError as error:
+                if not ended.is_set():
+                    failed(f"etcd's watch broke: {error.details()}")  # type: ignore[attr-defined]
+
+        thread = threading.Thread(target=run, name="etcd-history", daemon=True)
+        thread.start()
+
+        def end() -> None:
+            ended.set()
+            stream.cancel()
+            thread.join(5)
+
+        return end
+
+    def _asked(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except etcd3.exceptions.Etcd3Exception as error:
+            raise ClusterError(f"etcd does not answer: {error!r}") from error
+
+
+def _change(event: Any) -> Change:
+    put = event.type == 0  # mvccpb.Event.PUT
+    stored = event.kv
+    return Change(_text(stored.key), stored.value if put else None, stored.mod_revision, put and stored.version == 1)
+
+
+def _text(key: bytes) -> str:
+    return key.decode(errors="surrogateescape")
+
+
+def _bytes(key: str) -> bytes:
+    return key.encode(errors="surrogateescape")

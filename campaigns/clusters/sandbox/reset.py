@@ -1,0 +1,127 @@
+"""The rollback rung of the reset: the key space back to the baseline, in place, and the proof that it is.
+
+Everything that differs from the baseline's dump is put back or deleted, past the forwarder, straight in etcd; every
+component sees that as ordinary watch events. Repeated until a dump taken after the cluster has come to rest equals the
+baseline. Then the nodes: no pod's network namespace, no container, the routes and the rules of kube-proxy as they were.
+
+Compared are all keys but the volatile ones (campaigns.observers.volatile); Nodes and Leases that kubelets keep writing
+are compared without their status.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from campaigns.clusters.keyspace import KeySpace, Stored
+from campaigns.observers.volatile import is_volatile
+from injector.codec import to_tree
+from injector.errors import ClusterError, CodecError
+
+__all__ = ["Baseline", "NodeState", "differences", "node_state", "rollback"]
+
+_STILL_S = 0.4
+"""The key space must stay equal for so long: controllers react to a rollback within some ten milliseconds, and
+kubelets, which stop containers first, with their next event (PLEG relists once a second at most)."""
+_EMPTY_CHAIN = re.compile(r"^\s*chain \S+ \{\s*\}\n", re.MULTILINE)
+_NODE_PREFIX = "/registry/minions/"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """What a node's kernel holds besides objects: routes and kube-proxy's rules, as text without counters."""
+
+    routes: str
+    rules: str
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What the cluster was when it was proven clean."""
+
+    keys: Mapping[str, Stored]
+    nodes: Mapping[str, NodeState]
+
+
+def node_state(network: Path) -> NodeState:
+    """Read from inside the node's network namespace."""
+
+    def inside(*argv: str) -> str:
+        command = ["nsenter", f"--net={network}", "--", *argv]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+
+    routes = "\n".join(sorted(inside("ip", "-o", "route").splitlines()))
+    # kube-proxy empties the chains of a Service that is gone and deletes them at its next sync but one
+    listed = _EMPTY_CHAIN.sub("", inside("nft", "-s", "list", "ruleset"))
+    # elements of sets and maps have no stable order
+    rules = "\n".join(sorted(line.strip() for line in listed.splitlines() if line.strip()))
+    return NodeState(routes, rules)
+
+
+def _comparable(key: str, value: bytes) -> bytes:
+    if not key.startswith(_NODE_PREFIX):
+        return value
+    try:
+        tree = to_tree(value)
+    except CodecError:
+        return value
+    metadata = tree.get("metadata")
+    own = {k: v for k, v in metadata.items() if k != "managedFields"} if isinstance(metadata, dict) else metadata
+    kept = {**{k: v for k, v in tree.items() if k != "status"}, "metadata": own}
+    return json.dumps(kept, sort_keys=True).encode()
+
+
+def differences(baseline: Mapping[str, Stored], now: Mapping[str, Stored]) -> tuple[dict[str, bytes], list[str]]:
+    """What must be put and what deleted to get from `now` to `baseline`. Leases renewed by the clock are left alone;
+    events are deleted, so that none of them outlives its experiment."""
+    puts = {
+        key: stored.value
+        for key, stored in baseline.items()
+        if not is_volatile(key)
+        and (key not in now or (now[key].mod_revision != stored.mod_revision and _differs(key, stored, now[key])))
+    }
+    deletes = [
+        key for key in now if key not in baseline and (not is_volatile(key) or key.startswith("/registry/events/"))
+    ]
+    return puts, deletes
+
+
+def _differs(key: str, before: Stored, now: Stored) -> bool:
+    return before.value != now.value and _comparable(key, before.value) != _comparable(key, now.value)
+
+
+def rollback(
+    keyspace: KeySpace, baseline: Baseline, node_now: Callable[[], Mapping[str, str]], *, within_s: float
+) -> str:
+    """Rolls back and proves it; returns the proof in words. `node_now` tells what is not as it was on the nodes (node
+    → in words; empty when clean). ClusterError with what still differs if the deadline comes first."""
+    deadline = time.monotonic() + within_s
+    rounds, clean_since = 0, None
+    left: list[str] = []
+    while time.monotonic() < deadline:
+        puts, deletes = differences(baseline.keys, keyspace.dump())
+        left = [*puts, *deletes]
+        hard = [key for key in left if not is_volatile(key)]
+        if left:
+            keyspace.write(puts, deletes)
+            rounds += 1
+        if hard:
+            clean_since = None
+            continue
+        dirty = node_now()
+        if dirty:
+            clean_since = None
+            left = [f"{node}: {what}" for node, what in dirty.items()]
+        elif clean_since is None:
+            clean_since = time.monotonic()
+        elif time.monotonic() - clean_since >= _STILL_S:
+            compared = sum(not is_volatile(key) for key in baseline.keys)
+            return f"{compared} keys equal to the baseline after {rounds} rounds; {len(baseline.nodes)} nodes clean"
+        time.sleep(0.05)
+    shown = ", ".join(left[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
+    raise ClusterError(f"the baseline did not come back within {within_s:g} s; still different: {shown}")

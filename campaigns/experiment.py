@@ -1,0 +1,234 @@
+"""One experiment on one clean cluster: arm, drive, observe, canary, collect. Resetting and judging are the caller's.
+
+The order is design.md's, "One experiment". What the cluster does is never an exception here; a ClusterError means that
+our own machinery failed, and the experiment is then an *error*, not a finding.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from injector.at_rest import AtRest
+
+from campaigns.clusters.keyspace import KeySpace, Stored
+from campaigns.clusters.protocol import Cluster
+from campaigns.observers.canary import run_canary
+from campaigns.observers.history import History
+from campaigns.observers.probes import Prober
+from campaigns.workloads import Workload
+from campaigns.workloads.user import User, is_ready, service_address
+from classifiers.observation import ComponentHealth, Observation, PodFinal
+from injector.errors import FaultError
+from injector.rules import Firing, NearMiss, Rule
+from injector.targets import Channel
+
+__all__ = ["Experiment", "Limits"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long an experiment waits, all in seconds.
+
+    settle_s  deadline for the workload to come to rest
+    quiet_s   no change but volatile ones for so long is rest, once everything asked for is there
+    stuck_s   ... and if it is not: longer, since controllers back off between tries
+    steady_s  clients go on for so long after it came to rest, so that "at the end" has samples
+    canary_s  deadline of the canary
+    """
+
+    settle_s: float = 20.0
+    quiet_s: float = 1.0
+    stuck_s: float = 6.0
+    steady_s: float = 1.5
+    canary_s: float = 12.0
+
+
+class Experiment:
+    """One experiment about to be run. `undo` is the folder for the undo records of at-rest edits."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        keyspace: KeySpace,
+        baseline: Mapping[str, Stored],
+        workload: Workload,
+        rule: Rule | None,
+        *,
+        limits: Limits,
+        undo: Path,
+        phase: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._cluster, self._keyspace, self._baseline, self._undo = cluster, keyspace, baseline, undo
+        self._workload, self._rule, self._limits, self._phase = workload, rule, limits, phase
+        self._milestones: dict[str, float | None] = dict.fromkeys(("applied", "pods-ready", "traffic", "settled"))
+        self._firings: tuple[Firing, ...] = ()
+        self._near_misses: tuple[NearMiss, ...] = ()
+        self._began = 0.0
+
+    @property
+    def _in_flight(self) -> bool:
+        return self._rule is not None and self._rule.channel is Channel.APISERVER_TO_ETCD
+
+    def _now_s(self) -> float:
+        return time.monotonic() - self._began
+
+    def run(self) -> Observation:
+        """Runs it and returns everything that was seen."""
+        user = User(self._cluster.kubeconfig)
+        health = {component.name: component for component in self._cluster.health()}
+        try:
+            self._arm()
+            r0, self._began = self._keyspace.revision(), time.monotonic()
+            with History(self._keyspace, self._baseline, r0=r0, began=self._began) as history:
+                return self._observe(history, user, health)
+        finally:
+            if self._in_flight:
+                self._cluster.forwarder.disarm()
+            user.close()
+
+    def _arm(self) -> None:
+        if self._rule is not None and self._in_flight:
+            known = [(key.encode(errors="surrogateescape"), stored.value) for key, stored in self._baseline.items()]
+            self._cluster.forwarder.arm(self._rule, baseline=sorted(known))
+
+    def _observe(self, history: History, user: User, health: Mapping[str, ComponentHealth]) -> Observation:
+        service, namespace = self._workload.service, self._workload.namespace
+        prober = Prober(self._cluster, service, lambda: service_address(history, service, namespace), began=self._began)
+        prober.start()
+        try:
+            self._drive(history, user, prober)
+            history.wait(lambda: False, deadline=time.monotonic() + self._limits.steady_s)
+            end, told = _EndState.of(history, self._workload), tuple(user.told)
+            self._phase("canary")
+            canary = run_canary(self._cluster, history, user, deadline_s=self._limits.canary_s)
+        finally:
+            probes = prober.stop()
+        self._collect(history)
+        blind = [f"etcd history: {history.blind}"] if history.blind else []
+        blind += [f"probe from {series.vantage}: {series.blind}" for series in probes if series.blind]
+        return Observation(
+            workload=self._workload.name,
+            seconds=round(self._now_s(), 3),
+            r0=history.r0,
+            milestones=dict(self._milestones),
+            wanted_pods=self._workload.wanted_pods,
+            pods=end.pods,
+            final_counts=end.counts,
+            peak_counts=end.peaks,
+            probes=probes,
+            canary=canary,
+            components=_since(health, self._cluster.health()),
+            writes=tuple(history.writes),
+            armed=self._rule is not None,
+            firings=self._firings,
+            near_misses=self._near_misses,
+            user_errors=(*told, *end.signs),
+            user_asked=self._rule is None or self._in_flight,
+            blind=tuple(blind),
+            undecodable=history.undecodable(),
+        )
+
+    def _drive(self, history: History, user: User, prober: Prober) -> None:
+        self._phase("driving")
+        self._workload.drive(user)
+        self._milestones["applied"] = self._now_s()
+        self._phase("settling")
+        self._milestones["settled"] = self._settle(history, prober)
+        if self._rule is not None and not self._in_flight:
+            self._phase("injecting at rest")
+            self._inject_at_rest(self._rule)
+            self._milestones["settled"] = self._settle(history, prober, after_fault=True)
+
+    def _inject_at_rest(self, rule: Rule) -> None:
+        try:
+            self._firings = (AtRest(self._cluster.etcd_address, self._undo).inject(rule),)
+        except FaultError as error:
+            self._near_misses = (NearMiss(identity=rule.target.identity, why=str(error), times=1),)
+
+    def _settle(self, history: History, prober: Prober, *, after_fault: bool = False) -> float | None:
+        """Waits for rest, noting the milestones on the way; returns when it came, None if the deadline came first.
+        After a fault at rest nothing may happen for a while before something does: the longer wait counts."""
+        start_s = self._now_s()
+
+        def rested() -> bool:
+            self._note_milestones(history, prober)
+            there = self._milestones["pods-ready"] is not None and self._milestones["traffic"] is not None
+            quiet_s = self._now_s() - max(history.last_change_s, start_s)
+            settled = there and not after_fault and self._workload.done(history)
+            return quiet_s >= (self._limits.quiet_s if settled else self._limits.stuck_s)
+
+        rest = history.wait(rested, deadline=time.monotonic() + self._limits.settle_s)
+        return self._now_s() if rest else None
+
+    def _note_milestones(self, history: History, prober: Prober) -> None:
+        if self._milestones["pods-ready"] is None and self._workload.done(history):
+            self._milestones["pods-ready"] = self._now_s()
+        if self._milestones["traffic"] is None:
+            self._milestones["traffic"] = prober.first_ok_s()
+
+    def _collect(self, history: History) -> None:
+        if self._in_flight:
+            collected = self._cluster.forwarder.collect()
+            self._firings, self._near_misses = collected.firings, collected.near_misses
+        self._firings = tuple(dataclasses.replace(f, at_s=round(f.at_s - self._began, 6)) for f in self._firings)
+        history.caught_up()
+
+
+@dataclass(frozen=True, slots=True)
+class _EndState:
+    """What the workload's namespace held before the canary began."""
+
+    pods: tuple[PodFinal, ...]
+    counts: Mapping[str, int]
+    peaks: Mapping[str, int]
+    signs: tuple[str, ...]
+
+    @classmethod
+    def of(cls, history: History, workload: Workload) -> _EndState:
+        namespace = workload.namespace
+        pods = tuple(_pod(o.who.identity, o.tree or {}) for o in history.objects("Pod", namespace))
+        return cls(pods, history.counts(namespace), history.peak_counts(namespace), _signs(history, namespace))
+
+
+def _pod(identity: str, tree: dict[str, dict[str, object]]) -> PodFinal:
+    status, spec, metadata = (tree.get(part, {}) for part in ("status", "spec", "metadata"))
+    return PodFinal(
+        identity=identity,
+        phase=str(status.get("phase", "")),
+        ready=bool(tree) and is_ready(tree),
+        node=str(spec.get("nodeName", "")),
+        ip=str(status.get("podIP", "")),
+        deleting=bool(metadata.get("deletionTimestamp")),
+    )
+
+
+def _signs(history: History, namespace: str) -> tuple[str, ...]:
+    """What the API shows the workload's user without being asked: failed conditions and warning events. Without
+    names and messages, which differ from run to run."""
+    signs: dict[str, None] = {}
+    for stored in history.objects("Deployment", namespace):
+        for condition in (stored.tree or {}).get("status", {}).get("conditions") or ():
+            kind, status, reason = condition.get("type"), condition.get("status"), condition.get("reason")
+            if (kind == "ReplicaFailure") == (status == "True"):
+                signs[f"Deployment {stored.who.name}: condition {kind}={status} ({reason})"] = None
+    for stored in history.objects("Event", namespace):
+        event = stored.tree or {}
+        about = event.get("involvedObject", {})
+        if event.get("type") == "Warning" and about.get("namespace") == namespace:
+            signs[f"warning event {event.get('reason')} on a {about.get('kind')}"] = None
+    return tuple(signs)
+
+
+def _since(before: Mapping[str, ComponentHealth], after: tuple[ComponentHealth, ...]) -> tuple[ComponentHealth, ...]:
+    """Components at the end, their restarts and CPU counted from the experiment's start."""
+    seen = []
+    for now in after:
+        then = before.get(now.name, dataclasses.replace(now, restarts=0, cpu_s=0.0))
+        restarts = now.restarts - then.restarts
+        used = now.cpu_s if restarts else now.cpu_s - then.cpu_s
+        seen.append(dataclasses.replace(now, restarts=restarts, cpu_s=round(max(used, 0.0), 3)))
+    return tuple(seen)

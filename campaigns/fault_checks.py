@@ -1,0 +1,227 @@
+"""What must fit together in a spec: a workload that exists, a model and its parameters, a kind, its identity, fields.
+
+Works on the parsed document, not on the models of campaigns.spec, so that these problems are found beside those of
+form: whatever has the right type is checked, whatever has not is left to the models.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator
+from functools import cache
+
+from campaigns.spec_problems import did_you_mean
+from injector.codec import encode_scalar
+from injector.codec.nodes import INT_OR_STRING, LEAF_FIELDS
+from injector.codec.paths import parse_path
+from injector.codec.table import SCALARS, Field, shipped_table
+from injector.errors import CodecError, FaultError, Problem
+from injector.faults import MODELS, Scope
+from injector.rules import JSONValue
+from injector.targets import Channel
+
+__all__ = ["check_document", "groups_of", "preferred_group"]
+
+_IDENTITY = re.compile(r"[A-Za-z]+(/[^/#\s]+){1,2}(#[1-9][0-9]*)?")
+
+Found = Iterator[tuple[str, str]]
+"""(path below the fault, words)"""
+
+
+def check_document(document: dict[str, JSONValue], *, file: str, workloads: Collection[str]) -> list[Problem]:
+    """Every problem between values. Order: workloads, then fault by fault."""
+    problems = []
+    names = document.get("workloads")
+    for i, name in enumerate(names if isinstance(names, list) else []):
+        if not isinstance(name, str):
+            continue
+        if name not in workloads:
+            words = f"no workload {name!r}{did_you_mean(name, workloads)}"
+            problems.append(Problem(file, f"workloads[{i}]", words))
+        elif isinstance(names, list) and name in names[:i]:
+            problems.append(Problem(file, f"workloads[{i}]", f"{name!r} is named twice"))
+    faults = document.get("faults")
+    seen: dict[str, int] = {}
+    for i, fault in enumerate(faults if isinstance(faults, list) else []):
+        if isinstance(fault, dict):
+            problems += _check_fault(fault, file=file, where=f"faults[{i}]")
+            same = _content(fault)
+            if same in seen:
+                problems.append(Problem(file, f"faults[{i}]", f"does the same as faults[{seen[same]}]"))
+            seen.setdefault(same, i)
+    return problems
+
+
+def groups_of(kind: str) -> tuple[str, ...]:
+    """API groups that store this kind, "" for core, sorted; none for a kind that Kubernetes itself does not have."""
+    return _groups().get(kind, ())
+
+
+def preferred_group(kind: str) -> str:
+    """The group where a spec names none: the one that the kind is stored in today (a few live on in old groups)."""
+    groups = groups_of(kind)
+    return next((g for g in groups if g not in _LEGACY), groups[0] if groups else "")
+
+
+_LEGACY = ("extensions", "events.k8s.io")
+"""Groups whose kinds are stored elsewhere: extensions/v1beta1 moved to apps, networking and policy (Kubernetes 1.16);
+Events are stored as core."""
+
+
+def _check_fault(fault: dict[str, JSONValue], *, file: str, where: str) -> list[Problem]:
+    problems = [Problem(file, f"{where}.{path}", words) for path, words in _between(fault)]
+    model, parameters = fault.get("model"), fault.get("parameters", {})
+    if isinstance(model, str) and model in MODELS and isinstance(parameters, dict):
+        problems += MODELS[model].check_parameters(parameters, where=f"{where}.parameters", file=file)
+    return problems
+
+
+def _between(fault: dict[str, JSONValue]) -> Found:
+    model, channel, target = fault.get("model"), fault.get("channel"), fault.get("target")
+    if isinstance(model, str) and model not in MODELS:
+        yield "model", f"no fault model {model!r}{did_you_mean(model, MODELS.names())}"
+    if channel == Channel.AT_REST_WRITE and model == "drop":
+        yield "model", "drop loses a message on its way; nothing is on its way at rest"
+    if not isinstance(target, dict):
+        return
+    if channel == Channel.AT_REST_WRITE and target.get("occurrence", 1) not in (1, None):
+        yield "target.occurrence", f"at rest nothing occurs twice: expected 1, got {target['occurrence']!r}"
+    kind, identity = target.get("kind"), target.get("identity")
+    if isinstance(kind, str):
+        yield from _check_kind(kind, target.get("group"))
+    if isinstance(identity, str):
+        yield from _check_identity(identity, kind)
+    if isinstance(model, str) and model in MODELS:
+        yield from _check_scope(model, target.get("field"))
+    yield from _check_field(fault, target)
+
+
+def _check_kind(kind: str, group: JSONValue) -> Found:
+    if not groups_of(kind):
+        if not group:  # a custom resource's kind is not in the table, but always has a group
+            yield "target.kind", f"no kind {kind!r} in Kubernetes{did_you_mean(kind, _groups())}"
+    elif isinstance(group, str) and group not in groups_of(kind):
+        there = ", ".join(repr(g) for g in groups_of(kind))
+        yield "target.group", f"{kind} is of group {there}, got {group!r}"
+
+
+def _check_identity(identity: str, kind: JSONValue) -> Found:
+    if not _IDENTITY.fullmatch(identity):
+        yield (
+            "target.identity",
+            f"expected KIND/NAMESPACE/NAME, KIND/NAME or either with #N (N from 1), got {identity!r}",
+        )
+    elif isinstance(kind, str) and identity.split("/")[0] != kind:
+        yield "target.identity", f"expected it to begin with {kind}/, got {identity!r}"
+
+
+def _check_scope(model: str, field: JSONValue) -> Found:
+    scope = MODELS[model].scope
+    if scope is Scope.FIELD and field is None:
+        yield "target.field", f"is missing: {model} changes a field"
+    if scope is Scope.MESSAGE and field is not None:
+        yield "target.field", f"{model} is done to the whole message: expected no field, got {field!r}"
+
+
+def _check_field(fault: dict[str, JSONValue], target: dict[str, JSONValue]) -> Found:
+    field, kind, group = target.get("field"), target.get("kind"), target.get("group")
+    if not isinstance(field, str):
+        return
+    try:
+        parse_path(field)
+    except FaultError as error:
+        yield "target.field", str(error)
+        return
+    if not isinstance(kind, str) or not groups_of(kind):
+        return
+    found = _type_of(kind, group if isinstance(group, str) else preferred_group(kind), field)
+    if isinstance(found, Problem):
+        yield "target.field", found.message
+    elif found:
+        yield from _check_type(fault, field, found)
+
+
+def _check_type(fault: dict[str, JSONValue], field: str, type_name: str) -> Found:
+    model, parameters = fault.get("model"), fault.get("parameters")
+    if model == "boolean-invert" and type_name != "bool":
+        yield "target.field", f"{field} is of type {type_name}; boolean-invert is for booleans"
+    if model == "bit-flip" and type_name == "bool":
+        yield "target.field", f"{field} is of type bool; boolean-invert is for booleans"
+    if model == "value-set" and isinstance(parameters, dict) and "value" in parameters:
+        try:
+            encode_scalar(type_name, parameters["value"])
+        except CodecError as error:
+            yield "parameters.value", f"{field} is of type {type_name}: {error}"
+
+
+def _type_of(kind: str, group: str, path: str) -> str | Problem | None:
+    """Scalar type of the field at `path`, None where it depends on the object (an IntOrString); a Problem where the
+    path leads nowhere in any version of that kind."""
+    table = shipped_table()
+    messages = [table.of_kind(v, k) for v, k in table.kinds() if k == kind and _group(v) == group]
+    found = [_walk(message.name, kind, path) for message in messages if message is not None]
+    fitting = [f for f in found if not isinstance(f, Problem)]
+    return fitting[0] if fitting else found[0] if found else None
+
+
+def _walk(message: str, kind: str, path: str) -> str | Problem | None:
+    type_name, so_far = message, kind
+    for step in parse_path(path):
+        if _is_value(type_name):
+            return Problem("", "", f"{so_far} is a value; it has no {step.name!r}")
+        own = _fields(type_name)
+        if step.name not in own:
+            return Problem("", "", f"{so_far} has no field {step.name!r}{did_you_mean(step.name, own)}")
+        field = own[step.name]
+        so_far = f"{so_far}.{step.name}"
+        wanted = 1 if field.repeated or field.map_key is not None else 0
+        if len(step.keys) != wanted:
+            what = "a map: name one key" if field.map_key is not None else "a list: name one element"
+            return Problem("", "", f"{so_far} is {what} in brackets" if wanted else f"{so_far} takes no brackets")
+        type_name = field.type
+    if not _is_value(type_name):
+        return Problem(
+            "", "", f"{so_far} is an object; name one of its fields: {', '.join(sorted(_fields(type_name)))}"
+        )
+    return type_name if type_name in SCALARS else None
+
+
+def _is_value(type_name: str) -> bool:
+    return type_name in SCALARS or type_name in LEAF_FIELDS or type_name == INT_OR_STRING
+
+
+@cache
+def _fields(type_name: str) -> dict[str, Field]:
+    """Fields by their JSON name; those of inlined messages among them."""
+    found: dict[str, Field] = {}
+    for field in shipped_table().message(type_name).fields.values():
+        found.update(_fields(field.type) if field.inline else {field.name: field})
+    return found
+
+
+@cache
+def _groups() -> dict[str, tuple[str, ...]]:
+    found: dict[str, set[str]] = {}
+    for version, kind in shipped_table().kinds():
+        found.setdefault(kind, set()).add(_group(version))
+    return {kind: tuple(sorted(groups)) for kind, groups in found.items()}
+
+
+def _group(api_version: str) -> str:
+    return api_version.rpartition("/")[0]
+
+
+def _content(fault: dict[str, JSONValue]) -> str:
+    """What a fault does, without its reason, as text that two faults share only if they do the same."""
+    target = fault.get("target")
+    told = {k: v for k, v in fault.items() if k != "why"} | {"parameters": fault.get("parameters", {})}
+    if isinstance(target, dict):
+        kind = target.get("kind")
+        usual: dict[str, JSONValue] = {
+            "group": preferred_group(kind) if isinstance(kind, str) else "",
+            "field": None,
+            "occurrence": 1,
+        }
+        told["target"] = usual | {k: v for k, v in target.items() if v is not None}
+    return json.dumps(told, sort_keys=True, default=str)

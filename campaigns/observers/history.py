@@ -1,0 +1,169 @@
+"""etcd's full history since r0, by watch, and the stored state that follows from it.
+
+The watch goes to etcd itself, past the forwarder: it sees what is really stored. Values are decoded only when asked
+for, once each.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from campaigns.clusters.keyspace import Change, KeySpace, Stored
+from campaigns.observers.volatile import is_volatile
+from classifiers.observation import Write
+from injector.codec import to_tree
+from injector.errors import CodecError
+from injector.identity import Identified, IdentityTracker
+
+__all__ = ["History", "StoredObject"]
+
+
+@dataclass(slots=True)
+class StoredObject:
+    """A live object: where it is stored, who it is, its bytes; `tree` in the API's JSON shape, None if undecodable."""
+
+    key: str
+    who: Identified
+    value: bytes
+    _tree: Any = None
+    _decoded: bool = False
+
+    @property
+    def tree(self) -> Any:
+        if not self._decoded:
+            try:
+                self._tree = to_tree(self.value)
+            except CodecError:
+                self._tree = None
+            self._decoded = True
+        return self._tree
+
+
+class History:
+    """Starts watching at once; `changed` is notified after every batch. Use as a context manager.
+
+    Times are seconds since `began` (time.monotonic()).
+    """
+
+    def __init__(self, keyspace: KeySpace, baseline: Mapping[str, Stored], *, r0: int, began: float) -> None:
+        self.r0 = r0
+        self.blind: str | None = None
+        self.writes: list[Write] = []
+        self.changed = threading.Condition()
+        self.last_change_s = 0.0
+        self.seen_revision = r0
+        self.peaks: Counter[str] = Counter()
+        self._keyspace, self._began = keyspace, began
+        self._tracker = IdentityTracker()
+        self._live: dict[str, StoredObject] = {}
+        for key in sorted(baseline):
+            who = self._tracker.seen(key, baseline[key].value, baseline=True)
+            self._live[key] = StoredObject(key, who, baseline[key].value)
+        self._counts: dict[str, Counter[str]] = {}
+        for stored in self._live.values():
+            self._count(stored.who, 1)
+        self._unwatch = keyspace.watch(r0 + 1, self._told, self._failed)
+
+    def __enter__(self) -> History:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._unwatch()
+
+    def _failed(self, why: str) -> None:
+        with self.changed:
+            self.blind = why
+            self.changed.notify_all()
+
+    def _told(self, changes: list[Change]) -> None:
+        at_s = time.monotonic() - self._began
+        with self.changed:
+            for change in changes:
+                self._apply(change, at_s)
+            self.changed.notify_all()
+
+    def _apply(self, change: Change, at_s: float) -> None:
+        self.seen_revision = max(self.seen_revision, change.revision)
+        who = self._tracker.seen(change.key, change.value)
+        operation = "delete" if change.value is None else "create" if change.created else "update"
+        if operation == "delete":
+            self._live.pop(change.key, None)
+            self._count(who, -1)
+        else:
+            self._live[change.key] = StoredObject(change.key, who, change.value or b"")
+            if operation == "create":
+                self._count(who, 1)
+        if not is_volatile(change.key):
+            self.last_change_s = at_s
+        self.writes.append(
+            Write(
+                revision=change.revision,
+                at_s=at_s,
+                key=change.key,
+                kind=who.kind,
+                identity=who.identity,
+                operation=operation,
+                size_bytes=len(change.value or b""),
+                decodable=who.api_version != "",
+            )
+        )
+
+    def _count(self, who: Identified, step: int) -> None:
+        counts = self._counts.setdefault(who.namespace, Counter())
+        counts[who.kind] += step
+        self.peaks[f"{who.namespace}/{who.kind}"] = max(self.peaks[f"{who.namespace}/{who.kind}"], counts[who.kind])
+
+    def counts(self, namespace: str) -> dict[str, int]:
+        """Live objects by kind in one namespace."""
+        with self.changed:
+            return {kind: number for kind, number in sorted(self._counts.get(namespace, {}).items()) if number}
+
+    def peak_counts(self, namespace: str) -> dict[str, int]:
+        """Most live objects at one moment, by kind, in one namespace."""
+        with self.changed:
+            prefix = f"{namespace}/"
+            return {
+                key.removeprefix(prefix): n for key, n in sorted(self.peaks.items()) if key.startswith(prefix) and n
+            }
+
+    def objects(self, kind: str, namespace: str) -> list[StoredObject]:
+        """Live objects in order of their keys. Decodable or not."""
+        with self.changed:
+            found = [o for o in self._live.values() if o.who.kind == kind and o.who.namespace == namespace]
+        return sorted(found, key=lambda stored: stored.key)
+
+    def get(self, key: str) -> StoredObject | None:
+        """The live object at one etcd key."""
+        with self.changed:
+            return self._live.get(key)
+
+    def live(self) -> Iterator[StoredObject]:
+        """All live objects, in order of their keys."""
+        with self.changed:
+            return iter([self._live[key] for key in sorted(self._live)])
+
+    def wait(self, condition: Callable[[], bool], *, deadline: float) -> bool:
+        """Waits until `condition()` holds, asked after every change and at least each 0.1 s (for what else it may
+        depend on); False if time.monotonic() passes `deadline` first."""
+        with self.changed:
+            while not condition():
+                if (left := deadline - time.monotonic()) <= 0 or self.blind:
+                    return False
+                self.changed.wait(min(left, 0.1))
+        return True
+
+    def undecodable(self) -> tuple[str, ...]:
+        """Keys of live objects, written since r0, that can't be decoded now."""
+        with self.changed:
+            written = {write.key for write in self.writes} & self._live.keys()
+        return tuple(key for key in sorted(written) if not is_volatile(key) and self._live[key].tree is None)
+
+    def caught_up(self, *, within_s: float = 5.0) -> bool:
+        """Waits until the watch has delivered everything that etcd holds now."""
+        revision = self._keyspace.revision()
+        return self.wait(lambda: self.seen_revision >= revision, deadline=time.monotonic() + within_s)

@@ -1,0 +1,171 @@
+"""The campaign spec: a YAML file that says which cluster, which workloads, which faults on which targets.
+
+    name: my-first                     # folder name of the run unless the user names one
+    cluster: {kind: sandbox, nodes: 3, profile: fast}
+    workloads: [deploy]
+    golden: 10                         # golden runs per workload
+    seed: 1                            # fixes the order of the experiments
+    parallelism: auto                  # sandboxes side by side, or a number
+    time_limits: {settle_s: 20}        # see TimeLimits
+    faults:
+      - why: the Service points at pods that do not exist
+        channel: apiserver-to-etcd
+        model: value-set
+        parameters: {value: wax}
+        target: {kind: Service, identity: Service/default/web, field: "spec.selector[app]", occurrence: 1}
+
+Unknown keys are refused; all problems are reported at once, each with file and path. The models hold what can be said
+of one value; what needs two of them (a model and its parameters, a kind and its fields) is in campaigns.fault_checks.
+The JSON Schema of the file ships: `mutineer schema spec`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
+
+from campaigns.fault_checks import check_document
+from campaigns.spec_problems import in_document_order, to_problems
+from campaigns.yaml_input import parse_yaml
+from classifiers.numbers import MIN_GOLDENS
+from injector.errors import InputError, Problem
+from injector.rules import JSONValue
+
+__all__ = [
+    "WORKLOADS",
+    "CampaignSpec",
+    "ClusterSpec",
+    "FaultSpec",
+    "TargetSpec",
+    "TimeLimits",
+    "load_preset",
+    "load_spec",
+    "parse_spec",
+    "presets",
+    "spec_to_json",
+]
+
+WORKLOADS: tuple[str, ...] = ("deploy",)
+"""Workloads that exist (campaigns.workloads)."""
+
+_PRESETS = Path(__file__).parent / "presets"
+
+Seconds = Annotated[float, Field(gt=0, le=3600, strict=False)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ClusterSpec(_Model):
+    """What the experiments run on."""
+
+    kind: Literal["sandbox"] = Field("sandbox", description="Kubernetes as plain processes in namespaces of its own")
+    nodes: int = Field(3, ge=1, le=9, description="Nodes, each with a real kubelet (9: the sandbox's address plan)")
+    profile: Literal["fast", "kubeadm"] = Field(
+        "fast", description="fast: timers shortened so that an experiment takes seconds; kubeadm: kubeadm's defaults"
+    )
+
+
+class TimeLimits(_Model):
+    """How long things may take, in seconds. None of them defines a class; those numbers are in classifiers.numbers."""
+
+    settle_s: Seconds = Field(20.0, description="From the start, or from a fault at rest, until the workload is quiet")
+    quiet_s: Seconds = Field(1.0, description="Without a write but volatile ones; so long is quiet once all is there")
+    stuck_s: Seconds = Field(6.0, description="The same while something is missing: controllers back off between tries")
+    steady_s: Seconds = Field(1.5, description="Clients go on for so long before the canary, to see how it stays")
+    canary_s: Seconds = Field(
+        12.0, description="From the canary's start until it must answer; golden runs take about 3 s"
+    )
+    experiment_s: Seconds = Field(
+        90.0, description="For one experiment with its reset; past it the sandbox is given up, the experiment an error"
+    )
+
+
+class TargetSpec(_Model):
+    """What a fault is done to (injector.targets.Target)."""
+
+    kind: str = Field(min_length=1, description="Kind of the object, as the API spells it")
+    group: str | None = Field(None, description="API group; left out, it is found from the kind")
+    identity: str = Field(
+        min_length=1, description="KIND/NAMESPACE/NAME, KIND/NAME without namespace, #N for the n-th of its owner"
+    )
+    field: str | None = Field(None, description="Path of the field, e.g. spec.selector[app]; null: the whole message")
+    occurrence: int = Field(1, ge=1, description="The n-th write of the object that carries the field, from 1")
+
+
+class FaultSpec(_Model):
+    """One fault on one target."""
+
+    why: str = Field(min_length=1, description="One sentence for the reader of the report")
+    channel: Literal["apiserver-to-etcd", "at-rest-write"]
+    model: str = Field(min_length=1, description="Fault model, see `mutineer schema spec` and injector.faults")
+    parameters: dict[str, JsonValue] = Field(default_factory=dict, description="The model's own parameters")
+    target: TargetSpec
+
+
+class CampaignSpec(_Model):
+    """The whole file."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Small letters, digits and dashes")
+    cluster: ClusterSpec = Field(default_factory=ClusterSpec)  # type: ignore[arg-type]
+    workloads: list[str] = Field(default=["deploy"], min_length=1)
+    golden: int = Field(10, ge=MIN_GOLDENS, le=1000, description="Golden runs per workload")
+    seed: int = Field(1, ge=0, description="Fixes the order of the experiments")
+    parallelism: Literal["auto"] | int = Field("auto", description="Sandboxes side by side; auto: by cores and memory")
+    time_limits: TimeLimits = Field(default_factory=TimeLimits)  # type: ignore[arg-type]
+    faults: list[FaultSpec] = Field(default_factory=list)
+
+    @field_validator("parallelism", mode="before")
+    @classmethod
+    def _auto_or_number(cls, value: object) -> object:
+        if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 64):
+            return value
+        raise ValueError(f"expected auto or a whole number from 1 to 64, got {value!r}")
+
+
+def parse_spec(text: str, *, file: str, workloads: Collection[str] = WORKLOADS) -> CampaignSpec:
+    """The spec in `text`. InputError with every problem, each with `file` and path."""
+    document = parse_yaml(text, file=file)
+    if not isinstance(document, dict):
+        raise InputError([Problem(file, "", f"expected a mapping with name, faults, …, got {document!r:.60}")])
+    problems: list[Problem] = []
+    spec: CampaignSpec | None = None
+    try:
+        spec = CampaignSpec.model_validate(document)
+    except ValidationError as error:
+        problems += to_problems(error, file=file, model=CampaignSpec)
+    problems += check_document(document, file=file, workloads=workloads)
+    if problems or spec is None:
+        raise InputError(in_document_order(problems, document))
+    return spec
+
+
+def load_spec(path: Path, *, workloads: Collection[str] = WORKLOADS) -> tuple[CampaignSpec, str]:
+    """The spec in a file, and its text (which the run keeps). InputError as parse_spec, or if it can't be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError([Problem(str(path), "", f"can't be read: {error}")]) from error
+    return parse_spec(text, file=str(path), workloads=workloads), text
+
+
+def presets() -> tuple[str, ...]:
+    """Names of the specs that ship."""
+    return tuple(sorted(path.stem for path in _PRESETS.glob("*.yaml")))
+
+
+def load_preset(name: str) -> tuple[CampaignSpec, str]:
+    """A spec that ships, and its text. InputError if there is none of that name."""
+    if name not in presets():
+        raise InputError(f"no preset {name!r}; there are: {', '.join(presets())}")
+    return load_spec(_PRESETS / f"{name}.yaml")
+
+
+def spec_to_json(spec: CampaignSpec) -> JSONValue:
+    """The spec with all defaults filled in, as JSON."""
+    document: JSONValue = spec.model_dump(mode="json")
+    return document

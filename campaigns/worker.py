@@ -1,0 +1,139 @@
+"""The executor inside a sandbox: boots it, runs experiments one after another, resets in between.
+
+    python -m campaigns.worker FOLDER LOCK_FD      first process of the namespace, started by campaigns.runner
+
+JSON lines. In on stdin: {"do": "run", "id", "workload", "rule" (injector.rules_json) or null, "limits": {…}}.
+Out on stdout, `said` one of:
+    booting  {"line"}                 what the boot is doing
+    ready    {"seconds"}              booted and proven clean
+    phase    {"id", "phase"}          driving, settling, canary, resetting, …
+    done     {"id", "observation", "reset": {"rung", "seconds", "proof"} or null, "why"}
+                                      reset null: the cluster must be recreated, `why` tells why; the worker ends
+    error    {"id" or null, "error"}  our own machinery failed; the worker ends
+
+Nothing else is written to stdout. The parent's death is this process's (and so the whole cluster's) death.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any, TextIO
+
+from campaigns.clusters.keyspace import KeySpace
+from campaigns.clusters.sandbox.cluster import Sandbox
+from campaigns.clusters.sandbox.config import SandboxConfig
+from campaigns.experiment import Experiment, Limits
+from campaigns.workloads import WORKLOADS
+from classifiers.observation import Observation
+from classifiers.record import observation_to_json
+from injector.errors import ClusterError, MutineerError
+from injector.rules_json import rule_from_json
+
+__all__ = ["lingers", "main"]
+
+_TEND_S = 0.2
+"""How soon a crashed component is started again; the kubelet notices its static pods once a second."""
+_ROLLBACK_WITHIN_S = 12.0
+"""A rollback takes under a second and the pods' end as long; past this a fresh sandbox (10 s) is quicker."""
+
+
+def lingers(observation: Observation) -> str | None:
+    """Why this experiment may have left something in a component's memory, in words; None if a rollback is enough."""
+    if observation.undecodable:
+        return "a stored object could not be decoded: caches and informers may have given up"
+    if restarted := [c.name for c in observation.components if c.restarts or not c.alive]:
+        return f"{', '.join(restarted)} had ended"
+    if any(at_s is None for at_s in observation.canary.stages.values()):
+        return "the canary did not come to life"
+    return None
+
+
+class _Worker:
+    def __init__(self, folder: Path, out: TextIO) -> None:
+        self._config = SandboxConfig.from_json((folder / "config.json").read_text())
+        self._sandbox = Sandbox(self._config)
+        self._out = out
+        self._stop = threading.Event()
+
+    def say(self, said: str, **values: Any) -> None:
+        self._out.write(json.dumps({"said": said, **values}) + "\n")
+        self._out.flush()
+
+    def run(self, tasks: TextIO) -> None:
+        times = self._sandbox.boot(lambda line: self.say("booting", line=line))
+        keyspace = KeySpace(self._sandbox.etcd_address)
+        baseline = self._sandbox.take_baseline(keyspace)
+        threading.Thread(target=self._tend, name="tend", daemon=True).start()
+        self.say("ready", seconds=round(times.nodes_s, 3))
+        for line in tasks:
+            task = json.loads(line)
+            try:
+                alive = self._experiment(task, keyspace, baseline.keys)
+            except Exception:  # noqa: BLE001 - the border of one experiment: it becomes an error, with its traceback
+                self.say("error", id=task["id"], error=traceback.format_exc())
+                return
+            self._sandbox.reap_orphans()
+            if not alive:
+                return
+
+    def _experiment(self, task: dict[str, Any], keyspace: KeySpace, baseline: Any) -> bool:
+        """Runs one and resets; False if the cluster is of no use any more."""
+        name = task["id"]
+        observation = Experiment(
+            self._sandbox,
+            keyspace,
+            baseline,
+            WORKLOADS[task["workload"]],
+            rule_from_json(task["rule"]) if task["rule"] else None,
+            limits=Limits(**task["limits"]),
+            undo=self._config.work / "undo",
+            phase=lambda phase: self.say("phase", id=name, phase=phase),
+        ).run()
+        reset, why = None, lingers(observation)
+        if why is None:
+            self.say("phase", id=name, phase="resetting")
+            try:
+                reset = self._sandbox.rollback(keyspace, within_s=_ROLLBACK_WITHIN_S)
+            except ClusterError as error:
+                why = str(error)
+        self.say(
+            "done",
+            id=name,
+            observation=observation_to_json(observation),
+            reset=dataclasses.asdict(reset) if reset else None,
+            why=why,
+        )
+        return reset is not None
+
+    def _tend(self) -> None:
+        while not self._stop.wait(_TEND_S):
+            self._sandbox.tend()
+
+    def end(self) -> None:
+        self._stop.set()
+        self._sandbox.shutdown()
+
+
+def main(folder: Path, lock: int) -> int:
+    os.set_inheritable(lock, False)
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints goes to the log, not among the JSON lines
+    worker = _Worker(folder, out)
+    try:
+        worker.run(sys.stdin)
+    except MutineerError as error:
+        worker.say("error", id=None, error=str(error))
+        return 3
+    finally:
+        worker.end()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

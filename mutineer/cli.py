@@ -8,8 +8,19 @@ from collections.abc import Sequence
 
 import click
 
-from injector.errors import EnvironmentFailure, HarnessError, InputError, MutineerError
 from mutineer.exit_codes import ExitCode
+
+try:
+    from injector.errors import EnvironmentFailure, HarnessError, InputError, MutineerError
+except ModuleNotFoundError:
+    # PyPI's package `injector` stands before ours: no command can run, so every command says what `doctor` would.
+    from campaigns import environment
+
+    names = environment.check_import_names()
+    if names.ok:
+        raise
+    click.echo(f"error: {names.found}\n  remedy: {names.remedy}", err=True)
+    sys.exit(ExitCode.ENVIRONMENT)
 
 __all__ = ["cli", "main"]
 

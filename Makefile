@@ -1,0 +1,45 @@
+# Every target sets up what it needs first (tools/bootstrap.py); nothing else has to be prepared.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap run test test-fast lint check bench soak lock
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+bootstrap: ## set up system tools, uv and .venv (quick when nothing changed)
+	@$(PYTHON) tools/bootstrap.py
+
+run: bootstrap ## set everything up, run the quickstart campaign, say where the report is
+	@$(BIN)/mutineer quickstart
+
+test: bootstrap ## all tests, with the real binaries
+	@$(BIN)/mutineer assets ensure
+	@$(BIN)/pytest
+
+test-fast: bootstrap ## the tests that need no cluster and take seconds
+	@$(BIN)/pytest -m "not sandbox and not kind and not slow"
+
+lint: bootstrap ## static checks: ruff, mypy, import-linter
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+check: lint ## static checks, then all tests with branch coverage
+	@$(BIN)/mutineer assets ensure
+	@$(BIN)/pytest $(addprefix --cov=,injector campaigns classifiers failure_db mutineer) --cov-branch --cov-report=term-missing:skip-covered
+
+bench: bootstrap ## every benchmark; prints figures with the machine's core count
+	@$(BIN)/mutineer assets ensure
+	@$(BIN)/python -m benchmarks
+
+soak: bootstrap ## the long robustness tests; resumable
+	@$(BIN)/mutineer assets ensure
+	@$(BIN)/python -m tests.soak
+
+lock: ## write requirements.lock anew from pyproject.toml (UPGRADE=1: with the newest versions)
+	@uv="$$($(PYTHON) tools/bootstrap.py --uv)" && "$$uv" pip compile --quiet --universal --generate-hashes --all-extras \
+		--group dev --no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
+		--output-file requirements.lock pyproject.toml

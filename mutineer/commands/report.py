@@ -1,0 +1,57 @@
+"""`mutineer report`: one HTML file of a run, to read and to pass on."""
+
+from __future__ import annotations
+
+import os
+import webbrowser
+from pathlib import Path
+
+import click
+
+from campaigns.run_folder import find_run
+from campaigns.store import open_run
+from injector.errors import InputError
+from mutineer.report import render
+from mutineer.report.source import read_report
+
+__all__ = ["command"]
+
+
+@click.command("report")
+@click.argument("run", required=False)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to write; runs/NAME/report.html if not given.",
+)
+@click.option("--open", "open_it", is_flag=True, help="Open it in the browser.")
+def command(run: str | None, output: Path | None, open_it: bool) -> None:
+    """Write the HTML report of RUN (a name below runs/, or a folder; the newest run if not given).
+
+    The file needs no network and no other file. A run that is still going on can be reported as far as it is. Values of
+    Secrets are left out, all other stored values that a fault touched are shown: look before you pass it on.
+
+    \b
+    Examples:
+      mutineer report quickstart
+      mutineer report quickstart --output /tmp/quickstart.html --open
+    """
+    folder = find_run(run)
+    with open_run(folder) as opened:
+        html = render(read_report(opened))
+    path = output or folder / "report.html"
+    _write(path, html)
+    click.echo(path)
+    if open_it:
+        webbrowser.open(path.resolve().as_uri())
+
+
+def _write(path: Path, html: str) -> None:
+    """Whole or not at all: a reader never sees half a report, and an old one stays until the new one is there."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(html, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise InputError(f"the report can't be written to {path}: {error.strerror}; choose another --output") from error

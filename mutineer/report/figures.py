@@ -1,0 +1,174 @@
+"""The report's numbers: shares with their denominators, cross tables, the spread of the golden runs. Pure."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from campaigns.record import ExperimentRecord
+from classifiers.verdict import OrchestratorFailure, State
+from injector.roles import role_of
+
+__all__ = [
+    "CLUSTER_WIDE",
+    "PROVISIONING",
+    "CrossTable",
+    "GoldenRow",
+    "GoldenTable",
+    "Share",
+    "cross_table",
+    "golden_medians",
+    "golden_tables",
+    "outcome_of",
+    "role_label",
+    "wilson",
+]
+
+CLUSTER_WIDE = (OrchestratorFailure.OUTAGE, OrchestratorFailure.STALL)
+PROVISIONING = (OrchestratorFailure.MORE_RESOURCES, OrchestratorFailure.LESS_RESOURCES)
+
+OUTCOMES = (*(failure.value for failure in OrchestratorFailure), State.INCONCLUSIVE.value, State.ERROR.value)
+"""All that can become of an experiment, gravest first, in the order of the tables' columns."""
+
+
+_SPACE = "\N{NO-BREAK SPACE}"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A count with its denominator; `of_what` names the denominator ("planned", "fired", "judged")."""
+
+    count: int
+    of: int
+    of_what: str
+
+    @property
+    def percent(self) -> str:
+        """Whole percent, "n/a" where the denominator is 0; never "0 %" or "100 %" for what is not quite that."""
+        if not self.of:
+            return "n/a"
+        exact = 100 * self.count / self.of
+        if 0 < exact < 1:
+            return f"< 1{_SPACE}%"
+        return f"> 99{_SPACE}%" if 99 < exact < 100 else f"{exact:.0f}{_SPACE}%"
+
+    def __str__(self) -> str:
+        return f"{self.count} of {self.of} {self.of_what} ({self.percent})" if self.of else f"none {self.of_what}"
+
+
+def wilson(count: int, of: int) -> tuple[float, float]:
+    """The 95 % score interval of a share (Wilson 1927), as fractions; holds for a random sample only. `of` > 0."""
+    z, share = 1.959964, count / of
+    centre = (share + z * z / (2 * of)) / (1 + z * z / of)
+    half = z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of)) / (1 + z * z / of)
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+def outcome_of(record: ExperimentRecord) -> str:
+    """The orchestrator class of a judged experiment, else its state: one word of OUTCOMES."""
+    verdict = record.verdict
+    return verdict.orchestrator.value if verdict.orchestrator is not None else verdict.state.value
+
+
+@dataclass(frozen=True, slots=True)
+class CrossTable:
+    """Counts of experiments: `rows` are (label, one count a column, total)."""
+
+    caption: str
+    row_name: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[int, ...], int], ...]
+    total: tuple[tuple[int, ...], int]
+
+
+def cross_table(
+    records: Sequence[ExperimentRecord], *, caption: str, row_name: str, label: Callable[[ExperimentRecord], str]
+) -> CrossTable:
+    """Outcome by whatever `label` tells of an experiment. Columns and rows without any experiment are left out."""
+    cells = Counter((label(record), outcome_of(record)) for record in records)
+    columns = tuple(outcome for outcome in OUTCOMES if any(key[1] == outcome for key in cells))
+    labels = sorted({key[0] for key in cells}, key=lambda name: (-sum(cells[name, c] for c in columns), name))
+    rows = tuple(
+        (name, tuple(cells[name, column] for column in columns), sum(cells[name, column] for column in columns))
+        for name in labels
+    )
+    totals = tuple(sum(row[1][i] for row in rows) for i in range(len(columns)))
+    return CrossTable(caption, row_name, columns, rows, (totals, sum(totals)))
+
+
+def role_label(record: ExperimentRecord) -> str:
+    """The role of the field that was hit, "whole message" where none was."""
+    rule = record.planned.rule
+    if rule is None or rule.target.field is None:
+        return "whole message"
+    return role_of(rule.target.kind, rule.target.field).value
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenRow:
+    """One golden run, or one line of the spread. `values` stand under the table's columns, None: never reached."""
+
+    name: str
+    verdict: str
+    values: tuple[float | None, ...]
+    requests: str
+    quiet: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenTable:
+    """The golden runs of one workload: `columns` are the milestones and "whole run", all in seconds."""
+
+    workload: str
+    columns: tuple[str, ...]
+    rows: tuple[GoldenRow, ...]
+    spread: tuple[tuple[str, tuple[float | None, ...]], ...]
+
+
+def golden_tables(golden: Iterable[ExperimentRecord]) -> tuple[GoldenTable, ...]:
+    """One table a workload, in the order of their first run."""
+    by_workload: dict[str, list[ExperimentRecord]] = {}
+    for record in golden:
+        by_workload.setdefault(record.planned.workload, []).append(record)
+    return tuple(_golden_table(workload, records) for workload, records in by_workload.items())
+
+
+def _golden_table(workload: str, records: Sequence[ExperimentRecord]) -> GoldenTable:
+    names = list(dict.fromkeys(name for r in records if r.observation for name in r.observation.milestones))
+    rows = tuple(_golden_row(record, names) for record in records)
+    series = [[v for v in column if v is not None] for column in zip(*(row.values for row in rows), strict=True)]
+    spread: list[tuple[str, tuple[float | None, ...]]] = [
+        (name, tuple(measure(values) if values else None for values in series))
+        for name, measure in (("least", min), ("median", statistics.median), ("most", max))
+    ]
+    return GoldenTable(workload, (*names, "whole run"), rows, tuple(spread))
+
+
+def _golden_row(record: ExperimentRecord, milestones: Sequence[str]) -> GoldenRow:
+    seen = record.observation
+    values = [seen.milestones.get(name) if seen else None for name in milestones]
+    samples = [sample for series in seen.probes for sample in series.samples] if seen else []
+    failed = sum(sample.outcome != "ok" for sample in samples)
+    outcome = outcome_of(record)
+    return GoldenRow(
+        name=record.planned.id,
+        verdict=outcome,
+        values=(*values, record.seconds),
+        requests=f"{failed} of {len(samples)}",
+        quiet=outcome == OrchestratorFailure.NONE.value,
+    )
+
+
+def golden_medians(golden: Iterable[ExperimentRecord]) -> Mapping[str, Mapping[str, float]]:
+    """workload → milestone → median seconds over the golden runs that reached it."""
+    return {
+        table.workload: {
+            name: value
+            for name, value in zip(table.columns, dict(table.spread)["median"], strict=True)
+            if value is not None and name != "whole run"
+        }
+        for table in golden_tables(golden)
+    }

@@ -1,0 +1,80 @@
+"""From a stored run to the report's values: the one module of the report that reads anything.
+
+Of the run's metadata (campaigns.store) these names are read; each may be missing, which the report then says or leaves
+out, and any value that is not of this form is shown as JSON:
+
+    versions    {component: version}; this program's own version is added under "mutineer" if it is not there
+    host        {fact: value}; `memory_bytes` is shown in GiB
+    cluster     {fact: value}: kind, nodes, profile
+    assets      {component: where its binary came from}
+    deviations  ["COMPONENT SETTING: KUBEADM → OURS (WHY)"], as campaigns.campaign writes them, or the same as objects
+                {"component", "setting", "ours", "kubeadm", "why"}; any other text is shown whole
+    started, ended  ISO 8601 with zone
+    sampled     true if the plan is a random sample
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+from collections.abc import Mapping
+
+from campaigns.store import Run
+from failure_db.catalogue import load
+from injector.rules import JSONValue
+from mutineer.report.model import Deviation, RunMetadata, RunReport, build_report
+
+__all__ = ["read_report"]
+
+
+def read_report(run: Run) -> RunReport:
+    """All of a run, in the order of its plan. Raises StoreError where the record is broken."""
+    position = {planned.id: n for n, planned in enumerate(run.plan.experiments)}
+    records = sorted(run.records(), key=lambda record: position.get(record.planned.id, len(position)))
+    known = run.metadata
+    meta = RunMetadata(
+        name=run.folder.resolve().name,
+        spec=run.plan.name,
+        seed=run.plan.seed,
+        planned=sum(not planned.golden for planned in run.plan.experiments),
+        started=_text(known.get("started", "")),
+        ended=_text(known.get("ended", "")),
+        versions={"mutineer": importlib.metadata.version("mutineer"), **_texts(known.get("versions"))},
+        host={**_host(known.get("host")), **_texts(known.get("cluster"))},
+        deviations=_deviations(known.get("deviations")),
+        assets=_texts(known.get("assets")),
+        sampled=known.get("sampled") is True,
+    )
+    return build_report(meta, records, {incident.id: incident for incident in load()})
+
+
+def _text(value: JSONValue) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _texts(value: JSONValue) -> Mapping[str, str]:
+    return {name: _text(item) for name, item in value.items()} if isinstance(value, dict) else {}
+
+
+def _host(value: JSONValue) -> Mapping[str, str]:
+    facts = dict(value) if isinstance(value, dict) else {}
+    size = facts.pop("memory_bytes", None)
+    memory = {"memory": f"{size / 2**30:.1f} GiB"} if isinstance(size, int) else {}
+    return {**memory, **_texts(facts)}
+
+
+_DEVIATION = re.compile(r"(?P<component>\S+) (?P<setting>.+?): (?P<kubeadm>.*?) → (?P<ours>.*?) \((?P<why>.*)\)")
+
+
+def _deviations(value: JSONValue) -> tuple[Deviation, ...]:
+    made = []
+    for item in value if isinstance(value, list) else []:
+        parts = _DEVIATION.fullmatch(item) if isinstance(item, str) else None
+        known = parts.groupdict() if parts else _texts(item)
+        if not known:
+            made.append(Deviation(component="", setting=_text(item)))
+            continue
+        names = ("component", "setting", "ours", "kubeadm", "why")
+        made.append(Deviation(**{name: known.get(name, "") for name in names}))
+    return tuple(made)

@@ -81,10 +81,10 @@ class Tool:
 
 TOOLS = (
     Tool(("ip",), "iproute2", "node and pod networks"),
-    Tool(("nft", "iptables"), "nftables", "kube-proxy's rules for Services"),
+    Tool(("nft",), "nftables", "kube-proxy's rules for Services"),
     Tool(("unshare",), "util-linux", "the sandbox's namespaces"),
     Tool(("nsenter",), "util-linux", "commands inside the sandbox"),
-    Tool(("bwrap",), "bubblewrap", "a root filesystem for each container"),
+    Tool(("setpriv",), "util-linux", "sandboxes that end with their runner"),
 )
 
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")

@@ -73,7 +73,10 @@ class KeySpace:
         operations += [transactions.put(_bytes(key), value) for key, value in puts.items()]
         for start in range(0, len(operations), _OPERATIONS_PER_TXN):
             part = operations[start : start + _OPERATIONS_PER_TXN]
-            self._asked(lambda part=part: self._client.transaction(compare=[], success=part, failure=[]))
+            self._transact(part)
+
+    def _transact(self, operations: list[Any]) -> None:
+        self._asked(lambda: self._client.transaction(compare=[], success=operations, failure=[]))
 
     def watch(
         self, since: int, told: Callable[[list[Change]], None], failed: Callable[[str], None]
@@ -103,7 +106,7 @@ class KeySpace:
                         told([_change(event) for event in response.events])
             except grpc.RpcError as error:
                 if not ended.is_set():
-                    failed(f"etcd's watch broke: {error.details()}")  # type: ignore[attr-defined]
+                    failed(f"etcd's watch broke: {error.details()}")
 
         thread = threading.Thread(target=run, name="etcd-history", daemon=True)
         thread.start()

@@ -61,12 +61,13 @@ class History:
         self._keyspace, self._began = keyspace, began
         self._tracker = IdentityTracker()
         self._live: dict[str, StoredObject] = {}
-        for key in sorted(baseline):
-            who = self._tracker.seen(key, baseline[key].value, baseline=True)
-            self._live[key] = StoredObject(key, who, baseline[key].value)
+        self._tracker.seed((key, stored.value) for key, stored in baseline.items())
+        for key, stored in baseline.items():
+            if (who := self._tracker.get(key)) is not None:
+                self._live[key] = StoredObject(key, who, stored.value)
         self._counts: dict[str, Counter[str]] = {}
-        for stored in self._live.values():
-            self._count(stored.who, 1)
+        for live in self._live.values():
+            self._count(live.who, 1)
         self._unwatch = keyspace.watch(r0 + 1, self._told, self._failed)
 
     def __enter__(self) -> History:

@@ -9,12 +9,12 @@ from pathlib import Path
 import click
 
 from campaigns.run_folder import find_run
-from campaigns.store import open_run
+from campaigns.store import Run, open_run
 from injector.errors import InputError
 from mutineer.report import render
 from mutineer.report.source import read_report
 
-__all__ = ["command"]
+__all__ = ["command", "write_report"]
 
 
 @click.command("report")
@@ -38,12 +38,17 @@ def command(run: str | None, output: Path | None, open_it: bool) -> None:
     """
     folder = find_run(run)
     with open_run(folder) as opened:
-        html = render(read_report(opened))
-    path = output or folder / "report.html"
-    _write(path, html)
+        path = write_report(opened, output)
     click.echo(path)
     if open_it:
         webbrowser.open(path.resolve().as_uri())
+
+
+def write_report(run: Run, output: Path | None = None) -> Path:
+    """Writes the report of `run` (default: report.html in its folder); returns where it is. InputError if it can't."""
+    path = output or run.folder / "report.html"
+    _write(path, render(read_report(run)))
+    return path
 
 
 def _write(path: Path, html: str) -> None:

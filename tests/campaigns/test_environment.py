@@ -46,7 +46,7 @@ def settings(**values: str) -> Callable[[str], str | None]:
     return lambda name: values.get(name.replace(".", "__"))
 
 
-ALL = has("ip", "nft", "unshare", "nsenter", "bwrap")
+ALL = has("ip", "nft", "unshare", "nsenter", "setpriv")
 REFUSED = answers(1, "unshare: write failed /proc/self/uid_map: Operation not permitted\n")
 
 
@@ -57,14 +57,14 @@ def test_only_the_standard_library_is_needed_to_look() -> None:
 
 def test_missing_tools_become_debians_package_names() -> None:
     assert missing_packages(ALL) == ()
-    assert missing_packages(has("ip", "iptables", "unshare", "nsenter")) == ("bubblewrap",)
-    assert missing_packages(has()) == ("bubblewrap", "iproute2", "nftables", "util-linux")
+    assert missing_packages(has("ip", "unshare", "nsenter", "setpriv")) == ("nftables",)
+    assert missing_packages(has()) == ("iproute2", "nftables", "util-linux")
 
 
 def test_each_tool_that_is_missing_is_named_with_its_command() -> None:
-    (missing,) = [check for check in check_tools(has("ip", "unshare", "nsenter", "bwrap"), uid=1000) if not check.ok]
+    (missing,) = [check for check in check_tools(has("ip", "unshare", "nsenter", "setpriv"), uid=1000) if not check.ok]
     assert missing == Check(
-        name="nft or iptables",
+        name="nft",
         ok=False,
         found="not found",
         needed_for="kube-proxy's rules for Services",
@@ -147,17 +147,17 @@ def test_an_unshare_that_hangs_is_said() -> None:
 def test_everything_that_is_missing_is_said_at_once() -> None:
     with pytest.raises(EnvironmentFailure) as caught:
         require_sandbox(
-            which=has("ip", "unshare", "nsenter"),
+            which=has("unshare", "nsenter", "setpriv"),
             run=REFUSED,
             sysctl=settings(kernel__apparmor_restrict_unprivileged_userns="1"),
             uid=1000,
         )
     assert caught.value.what == (
         "the sandbox can't start here: user namespaces (refused: unshare: write failed /proc/self/uid_map: "
-        "Operation not permitted), nft or iptables (not found), bwrap (not found)"
+        "Operation not permitted), ip (not found), nft (not found)"
     )
     assert caught.value.remedy == (
-        "sudo apt-get update && sudo apt-get install -y --no-install-recommends bubblewrap nftables; "
+        "sudo apt-get update && sudo apt-get install -y --no-install-recommends iproute2 nftables; "
         "then sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
     )
 
@@ -168,7 +168,7 @@ def test_a_machine_that_has_all_is_let_through() -> None:
 
 def test_without_unshare_one_command_is_enough() -> None:
     with pytest.raises(EnvironmentFailure) as caught:
-        require_sandbox(which=has("ip", "nft", "bwrap"), run=REFUSED, uid=0)
+        require_sandbox(which=has("ip", "nft"), run=REFUSED, uid=0)
     assert caught.value.remedy == f"{APT} util-linux"
 
 

@@ -73,6 +73,13 @@ _ALWAYS = (
     Deviation("CoreDNS", "started", "no", "Deployment", "comes in a later version"),
 )  # fmt: skip
 _FAST = (
+    Deviation(
+        "kube-controller-manager",
+        "--kube-api-qps, --kube-api-burst",
+        "100, 200",
+        "20, 30",
+        "profile fast: making its controllers' service accounts takes 5 s at 20 a second",
+    ),
     Deviation("kube-controller-manager", "--node-monitor-grace-period", "8s", "50s", "profile fast"),
     Deviation("kube-controller-manager", "--node-monitor-period", "1s", "5s", "profile fast"),
     Deviation("kube-apiserver", "--default-(not-ready|unreachable)-toleration-seconds", "10", "300", "profile fast"),
@@ -172,7 +179,12 @@ def controller_manager(binary: Path, pki: Path, kubeconfig: Path, profile: Profi
         "use-service-account-credentials": True,
     }
     if profile is Profile.FAST:
-        values |= {"node-monitor-grace-period": "8s", "node-monitor-period": "1s"}
+        values |= {
+            "node-monitor-grace-period": "8s",
+            "node-monitor-period": "1s",
+            "kube-api-qps": 100,
+            "kube-api-burst": 200,
+        }
     return [str(binary), *_flags(values)]
 
 
@@ -232,6 +244,7 @@ def kubelet_config(node: NodeNetwork, folder: Path, pki: Path, socket: Path, pro
         "evictionHard": {"memory.available": "1Mi"},
         "healthzPort": 0,
         "maxPods": MAX_PODS_PER_NODE,
+        "imageGCHighThresholdPercent": 100,  # never: images are local commands, and the disk is the host's
         "podLogsDir": str(folder / "logs"),
         "resolvConf": "",
         "rotateCertificates": False,

@@ -29,6 +29,7 @@ from pathlib import Path
 
 from campaigns.clusters.sandbox.config import BINARIES, SandboxConfig
 from campaigns.clusters.sandbox.processes import wait_for
+from campaigns.environment import SBIN
 from injector.errors import ClusterError, EnvironmentFailure, InputError, Problem
 
 __all__ = ["Launched", "down", "enter_command", "find", "launch", "prepare", "reap", "root", "running", "up"]
@@ -129,6 +130,7 @@ def launch(config: SandboxConfig, module: str, *, pipes: bool, dies_with_us: boo
             pass_fds=(lock,),
             start_new_session=True,
             cwd="/",
+            env={**os.environ, "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), *SBIN])},
         )
     except BlockingIOError:
         raise ClusterError(f"the sandbox {config.name!r} is running already") from None

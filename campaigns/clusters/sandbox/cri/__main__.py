@@ -36,7 +36,7 @@ def main(config_path: str) -> None:
         server = grpc.server(futures.ThreadPoolExecutor(_WORKERS, thread_name_prefix=network.name))
         runtime = RuntimeService(NodePods(network, nodes, folder), catalogue, watcher)
         server.add_generic_rpc_handlers(
-            (handler("RuntimeService", runtime), handler("ImageService", ImageService(catalogue, folder)))
+            (handler("RuntimeService", runtime), handler("ImageService", ImageService(catalogue)))
         )
         server.add_insecure_port(f"unix://{node['socket']}")
         server.start()

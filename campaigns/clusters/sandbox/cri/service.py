@@ -316,10 +316,10 @@ def _stats(container: Container) -> Any:
 
 
 class ImageService:
-    """runtime.v1.ImageService: the catalogue, and a file system that is the sandbox's own folder."""
+    """runtime.v1.ImageService: the catalogue, and the host's own file system."""
 
-    def __init__(self, catalogue: Catalogue, folder: Path) -> None:
-        self._catalogue, self._folder = catalogue, folder
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
 
     def ListImages(self, request: Any, context: Any) -> Any:  # noqa: N802
         return new("ListImagesResponse", images=[_image(i) for i in self._catalogue.all()])
@@ -342,11 +342,12 @@ class ImageService:
         return new("RemoveImageResponse")
 
     def ImageFsInfo(self, request: Any, context: Any) -> Any:  # noqa: N802
-        used = shutil.disk_usage(self._folder).used
+        # "/": cAdvisor, which the kubelet asks about this mount point, does not know a tmpfs of ours
+        used = shutil.disk_usage("/").used
         usage = new(
             "FilesystemUsage",
             timestamp=time.time_ns(),
-            fs_id=new("FilesystemIdentifier", mountpoint=str(self._folder)),
+            fs_id=new("FilesystemIdentifier", mountpoint="/"),
             used_bytes=new("UInt64Value", value=used),
             inodes_used=new("UInt64Value", value=0),
         )

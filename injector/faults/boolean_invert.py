@@ -1,0 +1,30 @@
+"""boolean-invert: true becomes false, false becomes true. No parameters."""
+
+from __future__ import annotations
+
+from injector.codec import Located, encode_scalar
+from injector.errors import FaultError, Problem
+from injector.faults.field_change import change_field, need_field
+from injector.faults.model import Change, Parameters, Scope
+from injector.faults.parameters import check
+
+__all__ = ["BooleanInvert"]
+
+
+class BooleanInvert:
+    name = "boolean-invert"
+    scope = Scope.FIELD
+    causes = (
+        "a condition that is the wrong way round in a controller",
+        "a default that differs between two versions of a component",
+        "a bit flip in the one byte that holds a boolean",
+    )
+
+    def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
+        return check(parameters, (), where=where, file=file)
+
+    def apply(self, value: bytes, located: Located | None, parameters: Parameters) -> Change:
+        field = need_field(located, self.name)
+        if field.type != "bool":
+            raise FaultError(f"{field.path} is of type {field.type}; boolean-invert is for booleans")
+        return change_field(value, field, encode_scalar("bool", not field.value))

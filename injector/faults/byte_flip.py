@@ -1,0 +1,76 @@
+"""byte-flip: bits of one byte of the encoding are inverted, whatever that byte means. The result need not decode.
+
+`offset`  which byte, from 0; negative counts from the end; default 0
+`part`    counted within raw (default; the object's own bytes, or all of an object stored as JSON) or envelope (what
+          comes before them: magic, apiVersion, kind, lengths; empty for JSON). With a field: within the field's value,
+          without `part`
+`bit`     0-7 (default 0), or `xor`: a mask of 1-255
+"""
+
+from __future__ import annotations
+
+from injector.codec import Located, decode_scalar, raw_span
+from injector.errors import CodecError, FaultError, Problem
+from injector.faults.field_change import need_field
+from injector.faults.model import Change, Parameters, Scope
+from injector.faults.parameters import check, integer, one_of
+from injector.rules import JSONValue
+
+__all__ = ["ByteFlip"]
+
+_DECLARED = (
+    integer("offset"),
+    integer("bit", 0, 7),
+    integer("xor", 1, 255),
+    one_of("part", ("raw", "envelope")),
+)
+
+
+class ByteFlip:
+    name = "byte-flip"
+    scope = Scope.EITHER
+    causes = (
+        "corruption between serialisation and disk: memory, a buffer, a proxy, a network card's offload",
+        "a page of the database goes bad under etcd (bbolt does not checksum values)",
+        "a serialiser's bug that writes a wrong tag or length",
+    )
+
+    def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
+        return check(parameters, _DECLARED, where=where, file=file, exclusive=("bit", "xor"))
+
+    def apply(self, value: bytes, located: Located | None, parameters: Parameters) -> Change:
+        if located is not None and "part" in parameters:
+            raise FaultError(f"`part` is for faults on the whole message; the target names the field {located.path}")
+        part = str(parameters.get("part", "raw"))
+        start, end = need_field(located, self.name).span if located else _part(value, part)
+        offset, mask = parameters.get("offset", 0), parameters.get("xor", 0)
+        bit = parameters.get("bit", 0)
+        assert isinstance(offset, int) and isinstance(mask, int) and isinstance(bit, int)
+        position = (end if offset < 0 else start) + offset
+        if not start <= position < end:
+            where = located.path if located else f"the message's {part}"
+            raise FaultError(f"{where} has {end - start} bytes; there is no byte {offset}")
+        flipped = bytes((value[position] ^ (mask or 1 << bit),))
+        after = value[:position] + flipped + value[position + 1 :]
+        if located is None:
+            return Change(after=after, span=(position, position + 1))
+        return Change(
+            after=after,
+            span=(position, position + 1),
+            field_before=located.value,
+            field_after=_shown(after[start:end], located),
+        )
+
+
+def _part(value: bytes, part: str) -> tuple[int, int]:
+    """Where the part lies. Raises CodecError for a value that is no stored object."""
+    start, end = raw_span(value)
+    return (start, end) if part == "raw" else (0, start)
+
+
+def _shown(payload: bytes, located: Located) -> JSONValue:
+    """The field's value after the flip; its bytes in words where they are no value of its type any more."""
+    try:
+        return decode_scalar(located.type, payload, 0, len(payload))
+    except CodecError:
+        return f"bytes {payload.hex()}"

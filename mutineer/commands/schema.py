@@ -1,0 +1,19 @@
+"""`mutineer schema`: the JSON Schemas of what a person writes and of what a script reads."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import click
+
+__all__ = ["SCHEMAS", "command"]
+
+SCHEMAS = ("spec", "show")
+"""spec: a campaign's YAML file; show: the output of `mutineer show RUN --json`. Files in mutineer/schemas."""
+
+
+@click.command("schema")
+@click.argument("name", type=click.Choice(SCHEMAS))
+def command(name: str) -> None:
+    """Print a JSON Schema: of a campaign's YAML file (spec), or of `show --json` (show)."""
+    click.echo(files("mutineer").joinpath("schemas", f"{name}.schema.json").read_text(encoding="utf-8"), nl=False)

@@ -1,0 +1,170 @@
+"""The story of one experiment on one screen: what was changed, how far it got, what happened when, why this class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from campaigns.record import ExperimentRecord
+from classifiers.golden import Baseline
+from classifiers.observation import Observation
+from classifiers.verdict import OrchestratorFailure, State, Verdict
+from injector.rules import Firing
+from mutineer.report.hexdump import Piece, compare
+from mutineer.report.redaction import holds_secret
+from mutineer.report.sentences import change_of, what_was_done
+
+__all__ = ["SEVERITY", "story"]
+
+SEVERITY = {
+    OrchestratorFailure.OUTAGE: "bold red",
+    OrchestratorFailure.STALL: "bold red",
+    OrchestratorFailure.NETWORK: "red",
+    OrchestratorFailure.MORE_RESOURCES: "yellow",
+    OrchestratorFailure.LESS_RESOURCES: "yellow",
+    OrchestratorFailure.TIMING: "blue",
+    OrchestratorFailure.NONE: "green",
+}
+"""Style of a class on a terminal; its word always stands beside the colour."""
+
+_HEX_LINES = 4
+_WRITES = 4
+"""Lines of bytes and writes of the target that are shown; the report has them all. Arbitrary: a screen of 40 lines."""
+
+
+def story(record: ExperimentRecord, baseline: Baseline) -> RenderableType:
+    """Everything that fits a screen. `baseline` tells what golden runs did at each point."""
+    observation = record.observation
+    parts: list[RenderableType] = [_headline(record), *_what(record)]
+    if observation is not None:
+        parts += [_heading("When"), _timeline(observation, baseline)]
+    if record.error:
+        parts += [_heading("Error of the harness"), _indented(Text("\n".join(record.error.splitlines()[-8:])))]
+    parts += [_heading("Why"), *(_indented(Text(reason)) for reason in record.verdict.reasons)]
+    if record.incidents:
+        parts += [
+            _heading("Looks like"),
+            *(_indented(Text(f"{i.score:.2f} {i.id}: {i.why}")) for i in record.incidents),
+        ]
+    if record.reset:
+        proof = f" ({record.reset.proof})" if record.reset.proof else ""
+        parts.append(Text(f"Reset by {record.reset.rung} in {record.reset.seconds:.1f} s{proof}", style="dim"))
+    return Group(*parts)
+
+
+def _headline(record: ExperimentRecord) -> Text:
+    planned, verdict = record.planned, record.verdict
+    line = Text.assemble((planned.id, "bold cyan"), f"  {planned.workload}  {record.seconds:.1f} s  ")
+    return line.append_text(_classes(verdict))
+
+
+def _classes(verdict: Verdict) -> Text:
+    if verdict.orchestrator is None or verdict.state is not State.JUDGED:
+        line = Text(verdict.state.value, style="magenta")
+    else:
+        line = Text(verdict.orchestrator.value, style=SEVERITY[verdict.orchestrator])
+        if verdict.also:
+            line.append(f" (also {', '.join(c.value for c in verdict.also)})", style="default")
+        line.append(f", clients {verdict.client.value if verdict.client else '-'}", style="default")
+    if verdict.activation:
+        line.append(f", {verdict.activation.value}", style="default")
+    if verdict.aware is not None:
+        line.append(", the user was told" if verdict.aware else ", the user was not told", style="default")
+    return line
+
+
+def _what(record: ExperimentRecord) -> Iterator[RenderableType]:
+    rule, observation = record.planned.rule, record.observation
+    if rule is None:
+        yield Text("A golden run: no fault.")
+        return
+    firing = observation.firings[0] if observation and observation.firings else None
+    yield Text(record.planned.why, style="italic")
+    yield _heading("What")
+    yield _indented(Text(f"{what_was_done(rule, firing)}."))
+    if firing is not None:
+        change = change_of(firing)
+        if change is not None:
+            yield _indented(Text(f"field    {change[0]} → {change[1]}"))
+        yield _indented(Text(f"key      {firing.key}" + (f" at revision {firing.revision}" if firing.revision else "")))
+        yield from _bytes(firing)
+
+
+def _bytes(firing: Firing) -> Iterator[RenderableType]:
+    found = compare(firing.before, firing.after, span=firing.span, redacted=holds_secret(firing))
+    if not firing.after:
+        yield _indented(Text(f"bytes    {found.before_bytes} bytes held back, nothing stored"))
+        return
+    yield _indented(Text(f"bytes    {found.before_bytes} before, {found.after_bytes} after"))
+    for line in found.lines[:_HEX_LINES]:
+        yield _indented(Text.assemble((f"{line.offset} - ", "dim"), _marked(line.before)))
+        if line.before != line.after:
+            yield _indented(Text.assemble((f"{line.offset} + ", "dim"), _marked(line.after)))
+
+
+def _marked(pieces: tuple[Piece, ...]) -> Text:
+    line = Text()
+    for piece in pieces:
+        line.append(f"{piece.hex} ", style="reverse" if piece.changed else "")
+    line.pad_right(max(0, 48 - len(line)))
+    for piece in pieces:
+        line.append(piece.text, style="reverse" if piece.changed else "dim")
+    return line
+
+
+def _timeline(observation: Observation, baseline: Baseline) -> RenderableType:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 2))
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    dated = sorted(_events(observation, baseline), key=lambda e: (e[0] is None, e[0] or 0.0))
+    for at_s, words in dated:
+        table.add_row(Text("never" if at_s is None else f"{at_s:.1f} s"), Text(words))
+    return table
+
+
+def _events(observation: Observation, baseline: Baseline) -> Iterator[tuple[float | None, str]]:
+    for name, at_s in observation.milestones.items():
+        golden = baseline.milestones.get(name)
+        yield at_s, f"{name}" + (f" (golden {golden.describe('s')})" if golden else "")
+    for firing in observation.firings:
+        if 0 <= firing.at_s <= observation.seconds:
+            yield firing.at_s, f"the fault: {firing.operation} of {firing.identity}"
+        later = [w for w in observation.writes if w.key == firing.key and w.revision > (firing.revision or 0)]
+        later = [w for w in later if w.at_s >= firing.at_s]
+        for write in later[:_WRITES]:
+            unreadable = "" if write.decodable else ", can't be decoded"
+            yield write.at_s, f"{write.operation} of {write.identity} (revision {write.revision}{unreadable})"
+        if len(later) > _WRITES:
+            yield later[_WRITES].at_s, f"… {len(later) - _WRITES} more writes of {firing.identity}"
+    for component in observation.components:
+        if not component.alive or component.ready is False:
+            state = "dead" if not component.alive else "not ready"
+            yield observation.seconds, f"{component.name} is {state} at the end {component.detail}".rstrip()
+    yield from _canary(observation, baseline)
+
+
+def _canary(observation: Observation, baseline: Baseline) -> Iterator[tuple[float | None, str]]:
+    """The last stage that the canary reached, and the first that it did not."""
+    canary = observation.canary
+    reached = [(stage, at) for stage, at in canary.stages.items() if at is not None]
+    missing = [stage for stage, at in canary.stages.items() if at is None]
+    if reached:
+        stage, after_s = reached[-1]
+        golden = baseline.canary.get(stage)
+        usual = f" (golden {golden.describe('s')})" if golden else ""
+        yield observation.seconds, f"the canary got to {stage} in {after_s:.1f} s{usual}"
+    if missing:
+        told = f": {canary.error}" if canary.error else ""
+        yield None, f"the canary's {missing[0]} within {canary.deadline_s:.0f} s{told}"
+
+
+def _heading(words: str) -> Text:
+    return Text(words, style="bold")
+
+
+def _indented(what: RenderableType) -> Padding:
+    return Padding(what, (0, 0, 0, 2))

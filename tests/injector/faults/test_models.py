@@ -1,0 +1,257 @@
+"""The fault models: what each does to a field or message, what it refuses, and its parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from injector.codec import encode_scalar, locate, to_tree
+from injector.corrupt import corrupt
+from injector.errors import CodecError, FaultError
+from injector.faults import MODELS, Registry, Scope
+from injector.faults.drop import Drop
+from injector.rules import Told
+from tests.injector.stored import envelope, golden, raw_of
+
+
+def test_the_models_that_ship_are_known_by_name_scope_and_causes() -> None:
+    assert {model.name: model.scope for model in MODELS} == {
+        "bit-flip": Scope.FIELD,
+        "value-set": Scope.FIELD,
+        "boolean-invert": Scope.FIELD,
+        "byte-flip": Scope.EITHER,
+        "drop": Scope.MESSAGE,
+    }
+    assert all(model.causes and all(model.causes) for model in MODELS)
+
+
+def test_a_name_is_registered_once() -> None:
+    registry = Registry((Drop(),))
+    with pytest.raises(ValueError, match="'drop' is already registered"):
+        registry.add(Drop())
+    assert (len(registry), "drop" in registry, "bit-flip" in registry) == (1, True, False)
+
+
+def test_an_unknown_model_is_named_with_those_there_are() -> None:
+    with pytest.raises(FaultError, match=r"no fault model 'bitflip'; there are: bit-flip, boolean-invert"):
+        MODELS["bitflip"]
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "parameters", "field", "before", "after"),
+    [
+        ("deployment", "bit-flip", {}, "spec.replicas", 3, 2),
+        ("deployment", "bit-flip", {"bit": 6}, "spec.replicas", 3, 67),
+        ("deployment", "bit-flip", {"bit": 31}, "spec.replicas", 3, 3 - 2**31),
+        ("pod", "bit-flip", {"bit": 63}, "spec.tolerations[1].tolerationSeconds", None, None),
+        ("deployment", "bit-flip", {"bit": 63}, "metadata.generation", 1, 1 - 2**63),
+        ("service", "bit-flip", {}, "spec.selector[app]", "web", "veb"),
+        ("service", "bit-flip", {"character": "middle", "bit": 1}, "spec.selector[app]", "web", "wgb"),
+        ("service", "bit-flip", {"character": 2, "bit": 0}, "spec.selector[app]", "web", "wec"),
+        ("deployment", "bit-flip", {"character": 1}, "metadata.annotations[note]", "üñï", "üðï"),
+        ("configmap", "bit-flip", {"character": 2, "bit": 7}, "binaryData[b.bin]", "AAECAwT/", "AAGCAwT/"),
+        ("deployment", "value-set", {"value": 67}, "spec.replicas", 3, 67),
+        ("deployment", "value-set", {"value": 0}, "spec.replicas", 3, 0),
+        ("deployment", "value-set", {"extreme": "zero"}, "spec.replicas", 3, 0),
+        ("deployment", "value-set", {"extreme": "minus-one"}, "spec.replicas", 3, -1),
+        ("deployment", "value-set", {"extreme": "max"}, "spec.replicas", 3, 2**31 - 1),
+        ("deployment", "value-set", {"extreme": "max"}, "metadata.generation", 1, 2**63 - 1),
+        ("service", "value-set", {"extreme": "empty"}, "spec.selector[app]", "web", ""),
+        ("service", "value-set", {"value": "other"}, "spec.selector[app]", "web", "other"),
+        ("secret", "value-set", {"value": "AAE="}, "data[password]", "bm90LWEtc2VjcmV0", "AAE="),
+        ("deployment", "value-set", {"value": True}, "spec.paused", False, True),
+        ("deployment", "value-set", {"value": 5}, "spec.template.spec.priority", None, 5),
+        ("deployment", "boolean-invert", {}, "spec.paused", False, True),
+        ("pod", "boolean-invert", {}, "metadata.ownerReferences[0].controller", True, False),
+        ("deployment", "byte-flip", {"bit": 2}, "spec.replicas", 3, 7),
+        ("deployment", "byte-flip", {"offset": -1, "xor": 3}, "metadata.name", "web", "wea"),
+    ],
+)
+def test_a_field_gets_the_value_that_was_asked_for(
+    name: str, model: str, parameters: dict[str, Any], field: str, before: object, after: object
+) -> None:
+    value = golden(name)
+    if field.startswith("spec.tolerations"):
+        value = envelope("v1", "Pod", b"\x12\x08\xb2\x01\x00\xb2\x01\x02\x28\x05")
+        before, after = 5, 5 - 2**63
+    found = corrupt(value, model, parameters, field)
+    assert (found.field_before, found.field_after, found.told) == (before, after, None)
+    assert locate(found.after, field).value == after
+    assert locate(found.after, field).payload == encode_scalar(locate(value, field).type, after)  # type: ignore[arg-type]
+    assert found.span == locate(value, field).span or model == "byte-flip"
+
+
+def test_a_field_fault_leaves_the_rest_of_the_object_as_it_was() -> None:
+    value = golden("deployment")
+    expected: Any = to_tree(value)
+    expected["spec"]["replicas"] = 2**31 - 1
+    assert to_tree(corrupt(value, "value-set", {"extreme": "max"}, "spec.replicas").after) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "parameters", "field", "message"),
+    [
+        ("deployment", "bit-flip", {"bit": 32}, "spec.replicas", "has bits 0 to 31, got 32"),
+        ("deployment", "bit-flip", {}, "spec.paused", "boolean-invert is for booleans"),
+        ("deployment", "bit-flip", {"character": "first"}, "spec.replicas", "`character` is for strings"),
+        ("deployment", "bit-flip", {}, "metadata.generateName", "is empty"),
+        (
+            "deployment",
+            "bit-flip",
+            {"character": 3},
+            "metadata.name",
+            "characters 0 to 2 with .* got character 3",
+        ),
+        ("deployment", "bit-flip", {"bit": 7}, "metadata.name", "characters 0 to 2 with bits 0 to 6"),
+        ("deployment", "bit-flip", {}, "spec.template.spec.priority", "is absent from this object"),
+        (
+            "deployment",
+            "value-set",
+            {"value": 3},
+            "spec.replicas",
+            "already has the value 3; setting it changes",
+        ),
+        ("deployment", "value-set", {"extreme": "zero"}, "spec.paused", "already has the value False"),
+        ("deployment", "value-set", {"value": "3"}, "spec.replicas", "expected a whole number from -2147483648 to"),
+        ("deployment", "value-set", {"value": 2**31}, "spec.replicas", "expected a whole number from -2147483648 to"),
+        ("deployment", "value-set", {"value": 1}, "metadata.name", "of type string: expected a text, got 1"),
+        ("secret", "value-set", {"value": "?"}, "data[password]", "expected bytes in base64"),
+        ("deployment", "value-set", {"extreme": "empty"}, "spec.replicas", "has no extreme 'empty'"),
+        ("deployment", "value-set", {"extreme": "max"}, "metadata.name", "has no extreme 'max'"),
+        ("service", "value-set", {"value": 8080}, "spec.ports[0].targetPort", r"\(IntOrString\): expected a text"),
+        ("deployment", "boolean-invert", {}, "spec.replicas", "boolean-invert is for booleans"),
+        ("deployment", "byte-flip", {"offset": 1}, "spec.replicas", "has 1 bytes; there is no byte 1"),
+        ("deployment", "byte-flip", {"offset": -2}, "spec.replicas", "has 1 bytes; there is no byte -2"),
+        (
+            "deployment",
+            "byte-flip",
+            {"offset": 99999},
+            None,
+            "the message's raw has 5259 bytes; there is no",
+        ),
+        ("box", "byte-flip", {"part": "envelope"}, None, "the message's envelope has 0 bytes"),
+        ("deployment", "byte-flip", {"part": "raw"}, "spec.replicas", "`part` is for faults on the whole message"),
+        (
+            "deployment",
+            "drop",
+            {},
+            "spec.replicas",
+            "a whole message; the target names the field spec",
+        ),
+        ("deployment", "bit-flip", {}, None, "bit-flip is done to a field; the target names none"),
+        ("box", "bit-flip", {}, "spec.a", "stored as JSON"),
+        (
+            "deployment",
+            "bit-flip",
+            {"bit": 64, "charcter": 1},
+            "spec.replicas",
+            "bit: expected .* got 64; .*did you mean",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_words(
+    name: str, model: str, parameters: dict[str, Any], field: str | None, message: str
+) -> None:
+    with pytest.raises(FaultError, match=message):
+        corrupt(golden(name), model, parameters, field)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "position", "mask"),
+    [
+        ({}, 30, 1),
+        ({"offset": 5, "bit": 7}, 35, 0x80),
+        ({"offset": -1, "xor": 0xFF}, 5288, 0xFF),
+        ({"part": "envelope", "offset": 3}, 3, 1),
+        ({"part": "envelope", "offset": -1}, 29, 1),
+    ],
+)
+def test_a_byte_of_the_message_is_flipped_wherever_it_is(parameters: dict[str, Any], position: int, mask: int) -> None:
+    value = golden("deployment")
+    assert value[30:5289] == raw_of(value)
+    found = corrupt(value, "byte-flip", parameters, None)
+    expected = bytearray(value)
+    expected[position] ^= mask
+    assert (found.after, found.span) == (bytes(expected), (position, position + 1))
+
+
+def test_a_flipped_byte_may_make_an_object_that_can_t_be_decoded() -> None:
+    found = corrupt(golden("endpointslice"), "byte-flip", {}, None)
+    with pytest.raises(CodecError):
+        to_tree(found.after)
+
+
+def test_a_field_whose_bytes_are_no_value_any_more_is_shown_as_bytes() -> None:
+    assert corrupt(golden("deployment"), "byte-flip", {"bit": 7}, "spec.replicas").field_after == "bytes 83"
+
+
+def test_messages_stored_as_json_are_flipped_too() -> None:
+    found = corrupt(golden("box"), "byte-flip", {"offset": 2, "bit": 5}, None)
+    assert found.after == b'{"Api' + golden("box")[5:]
+
+
+@pytest.mark.parametrize("told", list(Told))
+def test_a_dropped_message_is_declared_with_what_its_sender_is_told(told: Told) -> None:
+    found = corrupt(golden("pod"), "drop", {"told": str(told)}, None)
+    assert (found.after, found.told, found.span) == (b"", told, (0, len(golden("pod"))))
+
+
+def test_the_sender_of_a_dropped_message_is_told_an_error_unless_said_otherwise() -> None:
+    assert corrupt(golden("pod"), "drop", {}, None).told is Told.ERROR
+
+
+def test_bytes_that_are_no_object_can_t_be_corrupted() -> None:
+    with pytest.raises(CodecError):
+        corrupt(b"rubbish", "bit-flip", {}, "spec.replicas")
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters", "problems"),
+    [
+        ("bit-flip", {"bit": 3, "character": "middle"}, []),
+        ("bit-flip", {"character": 4}, []),
+        (
+            "bit-flip",
+            {"bit": -1, "character": "last", "bits": 2},
+            [
+                "c.yaml: f[0].p.bit: expected a whole number from 0 to 63, got -1",
+                "c.yaml: f[0].p.character: expected first, middle or a whole number >= 0, got 'last'",
+                "c.yaml: f[0].p.bits: unknown parameter 'bits'; did you mean 'bit'?",
+            ],
+        ),
+        ("bit-flip", {"bit": True}, ["c.yaml: f[0].p.bit: expected a whole number from 0 to 63, got True"]),
+        ("value-set", {"value": 0}, []),
+        ("value-set", {}, ["c.yaml: f[0].p: expected `value` or `extreme`"]),
+        (
+            "value-set",
+            {"value": [1], "extreme": "huge"},
+            [
+                "c.yaml: f[0].p.value: expected a text, number, true or false, got [1]",
+                "c.yaml: f[0].p.extreme: expected one of zero, minus-one, max, empty, got 'huge'",
+                "c.yaml: f[0].p: value and extreme can't be given together",
+            ],
+        ),
+        ("boolean-invert", {}, []),
+        ("boolean-invert", {"bit": 1}, ["c.yaml: f[0].p.bit: unknown parameter 'bit'; this model takes none"]),
+        ("byte-flip", {"offset": -3, "xor": 255, "part": "envelope"}, []),
+        (
+            "byte-flip",
+            {"offset": "1", "xor": 0, "bit": 8, "part": "tail"},
+            [
+                "c.yaml: f[0].p.offset: expected a whole number, got '1'",
+                "c.yaml: f[0].p.xor: expected a whole number from 1 to 255, got 0",
+                "c.yaml: f[0].p.bit: expected a whole number from 0 to 7, got 8",
+                "c.yaml: f[0].p.part: expected one of raw, envelope, got 'tail'",
+                "c.yaml: f[0].p: bit and xor can't be given together",
+            ],
+        ),
+        ("drop", {"told": "success"}, []),
+        ("drop", {"told": ["x"]}, ["c.yaml: f[0].p.told: expected one of error, timeout, success, got ['x']"]),
+    ],
+)
+def test_all_problems_of_the_parameters_are_told_at_once(
+    model: str, parameters: dict[str, Any], problems: list[str]
+) -> None:
+    found = MODELS[model].check_parameters(parameters, where="f[0].p", file="c.yaml")
+    assert [str(problem) for problem in found] == problems

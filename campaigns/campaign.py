@@ -72,15 +72,18 @@ def run_campaign(spec: CampaignSpec, spec_text: str, folder: Path, assets: Asset
         logs=folder / "logs",
     )
     bench = Bench(load())
-    try:
-        with _closing(executor, run, bench, view):
-            for result in executor.run(the_plan.experiments):
-                record = bench.record(result)
-                run.add(record)
-                view.finished(record)
-    finally:
-        run.judge_again(bench.judged)
-        run.note("ended", _now())
+    with contextlib.ExitStack() as on_error:
+        on_error.callback(run.close)
+        try:
+            with _closing(executor, run, bench, view):
+                for result in executor.run(the_plan.experiments):
+                    record = bench.record(result)
+                    run.add(record)
+                    view.finished(record)
+        finally:
+            run.judge_again(bench.judged)
+            run.note("ended", _now())
+        on_error.pop_all()
     return run
 
 
@@ -90,19 +93,27 @@ def _closing(executor: LocalExecutor, run: Run, bench: Bench, view: CampaignView
     try:
         yield executor
     finally:
-        executor.close()
-        for result in executor.unfinished():
-            if result.planned.id not in run.finished_ids():
-                record = bench.record(result)
-                run.add(record)
-                view.finished(record)
+        try:
+            executor.close()
+        finally:
+            for result in executor.unfinished():
+                if result.planned.id not in run.finished_ids():
+                    record = bench.record(result)
+                    run.add(record)
+                    view.finished(record)
 
 
 def _parallel(spec: CampaignSpec, host: Host, experiments: int) -> int:
     if spec.parallelism != "auto":
         return min(spec.parallelism, experiments)
-    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return sandboxes_side_by_side(host.cores, available, experiments)
+    return sandboxes_side_by_side(host.cores, _available_bytes(), experiments)
+
+
+def _available_bytes() -> int:
+    """Memory that can be had without swapping: free, and what the page cache would give back (SC_AVPHYS_PAGES counts
+    only what is free, next to nothing on a machine that has read many files)."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
 
 
 def _limits(spec: CampaignSpec) -> Limits:

@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from injector.at_rest import AtRest
-
 from campaigns.clusters.keyspace import KeySpace, Stored
 from campaigns.clusters.protocol import Cluster
 from campaigns.observers.canary import run_canary
@@ -22,6 +20,7 @@ from campaigns.observers.probes import Prober
 from campaigns.workloads import Workload
 from campaigns.workloads.user import User, is_ready, service_address
 from classifiers.observation import ComponentHealth, Observation, PodFinal
+from injector.at_rest import AtRest
 from injector.errors import FaultError
 from injector.rules import Firing, NearMiss, Rule
 from injector.targets import Channel
@@ -40,11 +39,11 @@ class Limits:
     canary_s  deadline of the canary
     """
 
-    settle_s: float = 20.0
-    quiet_s: float = 1.0
-    stuck_s: float = 6.0
-    steady_s: float = 1.5
-    canary_s: float = 12.0
+    settle_s: float
+    quiet_s: float
+    stuck_s: float
+    steady_s: float
+    canary_s: float
 
 
 class Experiment:
@@ -107,8 +106,11 @@ class Experiment:
             canary = run_canary(self._cluster, history, user, deadline_s=self._limits.canary_s)
         finally:
             probes = prober.stop()
-        self._collect(history)
-        blind = [f"etcd history: {history.blind}"] if history.blind else []
+        self._collect_firings()
+        seen_all = history.caught_up()
+        blind = []
+        if history.blind or not seen_all:
+            blind.append(f"etcd history: {history.blind or 'the watch did not catch up with what etcd holds'}")
         blind += [f"probe from {series.vantage}: {series.blind}" for series in probes if series.blind]
         return Observation(
             workload=self._workload.name,
@@ -140,12 +142,12 @@ class Experiment:
         self._milestones["settled"] = self._settle(history, prober)
         if self._rule is not None and not self._in_flight:
             self._phase("injecting at rest")
-            self._inject_at_rest(self._rule)
-            self._milestones["settled"] = self._settle(history, prober, after_fault=True)
+            self._inject_at_rest(self._rule, history)
+            self._milestones["settled-after-fault"] = self._settle(history, prober, after_fault=True)
 
-    def _inject_at_rest(self, rule: Rule) -> None:
+    def _inject_at_rest(self, rule: Rule, history: History) -> None:
         try:
-            self._firings = (AtRest(self._cluster.etcd_address, self._undo).inject(rule),)
+            self._firings = (AtRest(self._cluster.etcd_address, self._undo).inject(rule, r0=history.r0),)
         except FaultError as error:
             self._near_misses = (NearMiss(identity=rule.target.identity, why=str(error), times=1),)
 
@@ -170,12 +172,11 @@ class Experiment:
         if self._milestones["traffic"] is None:
             self._milestones["traffic"] = prober.first_ok_s()
 
-    def _collect(self, history: History) -> None:
+    def _collect_firings(self) -> None:
         if self._in_flight:
             collected = self._cluster.forwarder.collect()
             self._firings, self._near_misses = collected.firings, collected.near_misses
         self._firings = tuple(dataclasses.replace(f, at_s=round(f.at_s - self._began, 6)) for f in self._firings)
-        history.caught_up()
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ class Bench:
         except Exception:  # noqa: BLE001 - the border of one plugin: a classifier that raises makes an error
             verdict = Verdict(state=State.ERROR, reasons=("a classifier failed; see `error`",))
             return dataclasses.replace(record, verdict=verdict, incidents=(), error=traceback.format_exc())
-        return dataclasses.replace(record, verdict=verdict, incidents=incidents)
+        return dataclasses.replace(record, verdict=verdict, incidents=incidents, error=None)
 
     def _verdict(self, record: ExperimentRecord, observation: Observation) -> Verdict:
         goldens = self._goldens.get(record.planned.workload, {})

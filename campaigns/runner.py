@@ -9,6 +9,7 @@ All sandboxes die with this process, by the kernel's doing; `LocalExecutor.close
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -25,6 +26,7 @@ from campaigns.clusters.sandbox import outside
 from campaigns.clusters.sandbox.components import Profile
 from campaigns.experiment import Limits
 from campaigns.record import PlannedExperiment, Reset
+from campaigns.uninterrupted import uninterrupted
 from classifiers.observation import Observation
 from classifiers.record import observation_from_json
 from injector.errors import ClusterError
@@ -100,10 +102,11 @@ class LocalExecutor:
         parallel: int,
         progress: Progress,
         logs: Path,
+        worker: str = "campaigns.worker",
     ) -> None:
         self._binaries, self._nodes, self._profile = dict(binaries), nodes, profile
         self._limits, self._experiment_s = limits, experiment_s
-        self._parallel, self._progress, self._logs = parallel, progress, logs
+        self._parallel, self._progress, self._logs, self._worker = parallel, progress, logs, worker
         self._selector = selectors.DefaultSelector()
         self._sandboxes: list[_Sandbox] = []
         self._queue: deque[PlannedExperiment] = deque()
@@ -113,28 +116,32 @@ class LocalExecutor:
     def run(self, experiments: Sequence[PlannedExperiment]) -> Iterator[Result]:
         """ClusterError if sandboxes do not start at all."""
         self._queue.extend(experiments)
-        for number in range(1, min(self._parallel, len(experiments)) + 1):
-            self._launch(f"run-{os.getpid()}-{number}")
-        while self._queue or any(s.task or s.pending for s in self._sandboxes):
-            self._turn()
+        with uninterrupted():
+            for number in range(1, min(self._parallel, len(experiments)) + 1):
+                self._launch(f"run-{os.getpid()}-{number}")
+        while self._results or self._queue or any(s.task or s.pending for s in self._sandboxes):
             while self._results:
-                yield self._results.popleft()
-        while self._results:
-            yield self._results.popleft()
+                yield self._results[0]
+                self._results.popleft()  # only now: whoever took it may have been interrupted before it was kept
+            self._turn()
 
     def close(self) -> None:
-        for sandbox in self._sandboxes:
-            self._end(sandbox)
-        self._sandboxes.clear()
+        """Ends every sandbox, even if one of them resists (its error is raised at the end)."""
+        self._results.extend(s.pending for s in self._sandboxes if s.pending)
+        with uninterrupted(), contextlib.ExitStack() as ends:
+            ends.callback(self._selector.close)
+            for sandbox in self._sandboxes:
+                ends.callback(self._end, sandbox)
+            self._sandboxes = []
 
     def unfinished(self) -> Iterator[Result]:
-        """Results whose reset was under way when `run` was left: they are done, and must not be lost."""
+        """After `close`: results that were not yet handed over, or not yet kept, when `run` was left (the last one
+        may have been): the experiments are done, and must not be lost."""
         yield from self._results
-        yield from (s.pending for s in self._sandboxes if s.pending)
 
     def _launch(self, name: str, *, pending: Result | None = None, began: float | None = None) -> None:
         config = outside.prepare(name, binaries=self._binaries, nodes=self._nodes, profile=self._profile)
-        launched = outside.launch(config, "campaigns.worker", pipes=True, dies_with_us=True)
+        launched = outside.launch(config, self._worker, pipes=True, dies_with_us=True)
         now = time.monotonic()
         sandbox = _Sandbox(name, launched, now + _BOOT_WITHIN_S, began or now, pending=pending)
         assert launched.process.stdout is not None
@@ -144,12 +151,14 @@ class LocalExecutor:
         self._progress.sandbox(name, "starting")
 
     def _turn(self) -> None:
-        for key, _ in self._selector.select(timeout=0.5):
-            self._read(key.data)
-        now = time.monotonic()
-        for sandbox in [s for s in self._sandboxes if now > s.deadline]:
-            what = "the experiment" if sandbox.ready else "the sandbox's start"
-            self._lost(sandbox, f"{what} did not end in time; last seen: {' → '.join(sandbox.says[-3:])}")
+        readable = self._selector.select(timeout=0.5)  # the one place where an interrupt comes through
+        with uninterrupted():
+            for key, _ in readable:
+                self._read(key.data)
+            now = time.monotonic()
+            for sandbox in [s for s in self._sandboxes if now > s.deadline]:
+                what = "the experiment" if sandbox.ready else "the sandbox's start"
+                self._lost(sandbox, f"{what} did not end in time; last seen: {' → '.join(sandbox.says[-3:])}")
 
     def _read(self, sandbox: _Sandbox) -> None:
         stdout = sandbox.launched.process.stdout
@@ -224,8 +233,9 @@ class LocalExecutor:
         message = {"do": "run", "id": task.id, "workload": task.workload, "rule": rule, "limits": limits}
         stdin = sandbox.launched.process.stdin
         assert stdin is not None
-        stdin.write(json.dumps(message).encode() + b"\n")
-        stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it has just ended: its stdout will tell
+            stdin.write(json.dumps(message).encode() + b"\n")
+            stdin.flush()
 
     def _lost(self, sandbox: _Sandbox, why: str) -> None:
         """Its experiment becomes an error (ours, not a finding); another sandbox takes its place."""

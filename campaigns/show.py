@@ -14,7 +14,7 @@ from campaigns.store import Run
 from classifiers.verdict import ClientFailure, OrchestratorFailure, State
 from injector.rules import JSONValue, Rule
 
-__all__ = ["SCHEMA", "document", "experiment_document"]
+__all__ = ["SCHEMA", "document", "experiment_document", "golden_document"]
 
 SCHEMA = 1
 
@@ -40,7 +40,7 @@ def document(run: Run) -> dict[str, JSONValue]:
                 (r.verdict.client.value for r in faults if r.verdict.client), (c.value for c in ClientFailure)
             ),
         },
-        "golden": [_golden(r) for r in records if r.planned.golden],
+        "golden": [golden_document(r) for r in records if r.planned.golden],
         "experiments": [experiment_document(r) for r in faults],
     }
 
@@ -71,7 +71,8 @@ def experiment_document(record: ExperimentRecord) -> dict[str, JSONValue]:
     }
 
 
-def _golden(record: ExperimentRecord) -> dict[str, JSONValue]:
+def golden_document(record: ExperimentRecord) -> dict[str, JSONValue]:
+    """One golden run."""
     verdict = record.verdict
     return {
         "id": record.planned.id,

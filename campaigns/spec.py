@@ -64,7 +64,7 @@ class ClusterSpec(_Model):
     """What the experiments run on."""
 
     kind: Literal["sandbox"] = Field("sandbox", description="Kubernetes as plain processes in namespaces of its own")
-    nodes: int = Field(3, ge=1, le=9, description="Nodes, each with a real kubelet (9: the sandbox's address plan)")
+    nodes: int = Field(3, ge=1, le=10, description="Nodes, each with a real kubelet (10: as `sandbox up` allows)")
     profile: Literal["fast", "kubeadm"] = Field(
         "fast", description="fast: timers shortened so that an experiment takes seconds; kubeadm: kubeadm's defaults"
     )

@@ -10,6 +10,8 @@ Tables of record.sqlite, version 1 (the first):
     metadata        name, value (JSON)                versions, host, seed, … as the caller gives them
     experiments     seq, id, workload, golden, state, orchestrator, client, activation, seconds, document (JSON: the
                     ExperimentRecord without its observation), observation (content hash, null for an error)
+    judgements      seq, experiment (id), state, orchestrator, client, activation, document (JSON: verdict, incidents,
+                    error): a later one stands for the earlier and for the experiment's own
     observations    hash (SHA-256 of the JSON text), body (that text, zlib)
 
 One transaction an experiment, synchronous=FULL: a crash at any moment loses the experiment in flight and nothing else.
@@ -24,7 +26,7 @@ import json
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -75,6 +77,19 @@ _experiments = sa.Table(
 )
 
 
+_judgements = sa.Table(
+    "judgements",
+    _tables,
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("experiment", sa.Text, sa.ForeignKey("experiments.id"), nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("orchestrator", sa.Text),
+    sa.Column("client", sa.Text),
+    sa.Column("activation", sa.Text),
+    sa.Column("document", sa.Text, nullable=False),
+)
+
+
 class Run:
     """An open run. `add` only where it was opened for writing; close it, or use it in a `with`."""
 
@@ -109,6 +124,23 @@ class Run:
         query = sa.select(_experiments).where(_experiments.c.id == identifier)
         return next(self._select(query, True), None)
 
+    def judge_again(self, judged: Callable[[ExperimentRecord], ExperimentRecord]) -> None:
+        """Asks `judged` for each finished experiment with its observation, and keeps what it says anew: nothing is
+        overwritten. All of it in one transaction. StoreError as for `add`."""
+        if self._lock is None:
+            raise StoreError(f"{self.folder} was opened for reading")
+        rows = [_judgement(judged(record)) for record in list(self.records())]
+        if rows:
+            with self._using() as connection:
+                connection.execute(_judgements.insert(), rows)
+
+    def note(self, name: str, value: JSONValue) -> None:
+        """Adds a metadata entry, such as when the run ended. A name is noted once."""
+        if self._lock is None:
+            raise StoreError(f"{self.folder} was opened for reading")
+        with self._using() as connection:
+            connection.execute(_metadata.insert().values(name=name, value=_dump(value)))
+
     def finished_ids(self) -> frozenset[str]:
         with self._using() as connection:
             return frozenset(connection.scalars(sa.select(_experiments.c.id)))
@@ -142,7 +174,7 @@ class Run:
             for row in connection.execute(query):
                 where = f"experiment {row.id}"
                 document = _load(row.document, where)
-                record = from_json(ExperimentRecord, document, where=where)
+                record = _judged(connection, from_json(ExperimentRecord, document, where=where), where)
                 if observations and row.observation is not None:
                     record = replace(record, observation=_observation(connection, row.observation, where))
                 yield record
@@ -262,6 +294,34 @@ def _columns(record: ExperimentRecord) -> dict[str, object]:
         "seconds": record.seconds,
         "document": _dump(to_json(replace(record, observation=None))),
     }
+
+
+_JUDGED = ("verdict", "incidents", "error")
+"""Fields of an ExperimentRecord that judging sets."""
+
+
+def _judgement(record: ExperimentRecord) -> dict[str, object]:
+    columns = {name: value for name, value in _columns(record).items() if name in _judgements.c}
+    document = to_json(replace(record, observation=None))
+    assert isinstance(document, dict)
+    kept = {name: document[name] for name in _JUDGED}
+    return {**columns, "experiment": record.planned.id, "document": _dump(kept)}
+
+
+def _judged(connection: sa.Connection, record: ExperimentRecord, where: str) -> ExperimentRecord:
+    """The record with its latest judgement in place of its first."""
+    latest = (
+        sa.select(_judgements.c.document)
+        .where(_judgements.c.experiment == record.planned.id)
+        .order_by(_judgements.c.seq.desc())
+        .limit(1)
+    )
+    if (text := connection.scalar(latest)) is None:
+        return record
+    document, kept = to_json(record), _load(text, f"{where}, its judgement")
+    if not isinstance(document, dict) or not isinstance(kept, dict):
+        raise StoreError(f"{where}: its judgement is corrupted")
+    return from_json(ExperimentRecord, {**document, **kept}, where=where)
 
 
 def _observation(connection: sa.Connection, digest: str, where: str) -> Observation:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import sys
 import threading
 import traceback
@@ -102,6 +103,7 @@ class _Worker:
                 reset = self._sandbox.rollback(keyspace, within_s=_ROLLBACK_WITHIN_S)
             except ClusterError as error:
                 why = str(error)
+            shutil.rmtree(self._config.work / "undo", ignore_errors=True)  # the rollback has undone it
         self.say(
             "done",
             id=name,

@@ -20,15 +20,16 @@ __all__ = ["parse_yaml"]
 def parse_yaml(text: str, *, file: str) -> JSONValue:
     """The document as plain values. InputError with file, line and column (both from 1) of everything that is wrong:
     all duplicate keys at once, or the one place where it stops being YAML. An empty text is None."""
-    loader = _Loader(text)
     try:
-        value = loader.get_single_data()
+        loader = _Loader(text)
+        try:
+            value = loader.get_single_data()
+        finally:
+            loader.dispose()
     except yaml.YAMLError as error:
         raise InputError([Problem(file, *_where(error))]) from error
     except (ValueError, RecursionError) as error:  # SafeLoader on `2024-13-45`, on thousands of open brackets
         raise InputError([Problem(file, "", f"can't be read as YAML: {error}")]) from error
-    finally:
-        loader.dispose()
     if loader.problems:
         raise InputError(Problem(file, place, words) for place, words in loader.problems)
     return _plain(value, file, "")

@@ -14,7 +14,14 @@ from dataclasses import dataclass, field
 from injector.rules import Firing, NearMiss
 
 __all__ = [
-    "SCHEMA", "CanaryRecord", "ComponentHealth", "Observation", "PodFinal", "ProbeSample", "ProbeSeries", "Write",
+    "SCHEMA",
+    "CanaryRecord",
+    "ComponentHealth",
+    "Observation",
+    "PodFinal",
+    "ProbeSample",
+    "ProbeSeries",
+    "Write",
 ]
 
 SCHEMA = 1
@@ -106,14 +113,17 @@ class Observation:
 
     milestones      name → seconds: `applied` (user's last request answered), `pods-ready` (all asked-for pods Ready),
                     `traffic` (first HTTP 200 from every node); None where it never came. A `settled` milestone tells
-                    when nothing but volatile keys changed any more; None: the deadline came first
+                    when nothing but volatile keys changed any more; None: the deadline came first. A fault at rest
+                    goes in after that, and `settled-after-fault` is the rest after it
     final_counts    kind → live objects of the workload's namespace at the end (`Pod`, `ReplicaSet`, …)
     peak_counts     kind → most live objects at one moment
     wanted_pods     how many pods the user asked for
     user_errors     what the API told the workload's user: errors, warnings, failed conditions, in words
     caps            caps of the host guard that were hit, in words
     blind           observers that could not see, in words (never silently empty)
+    firings         their `at_s` set to seconds since the experiment's start by the collector
     near_misses     filled if a rule was armed and never fired
+    unclean         what was not as in the baseline when the experiment started, in words
     undecodable     keys that could not be decoded at the end, though they could at r0 or were written since
     """
 
@@ -137,4 +147,5 @@ class Observation:
     caps: tuple[str, ...] = ()
     blind: tuple[str, ...] = ()
     undecodable: tuple[str, ...] = ()
+    unclean: tuple[str, ...] = ()
     load: Mapping[str, float] = field(default_factory=dict)

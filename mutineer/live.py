@@ -105,9 +105,7 @@ class _PlainView:
 
     def planned(self, *, golden: int, faults: int, sandboxes: int, folder: Path) -> None:
         self._counts.total = golden + faults
-        self._console.print(
-            f"{golden} golden runs and {faults} experiments on {sandboxes} sandboxes, into {folder}", soft_wrap=True
-        )
+        self.note(f"{golden} golden runs and {faults} experiments on {sandboxes} sandboxes, into {folder}")
 
     def sandbox(self, name: str, state: str) -> None:
         pass
@@ -172,7 +170,7 @@ class _LiveView:
         table.add_column(style="dim", no_wrap=True)
         table.add_column(no_wrap=True, overflow="ellipsis")
         for number, state in enumerate(self._states.values(), 1):
-            table.add_row(f"sandbox {number}", state)
+            table.add_row(f"sandbox {number}", Text(state))  # Text: `spec.selector[app]` is no markup
         return table
 
     def _findings(self) -> Table:
@@ -181,7 +179,7 @@ class _LiveView:
         table.add_column(no_wrap=True, overflow="ellipsis")
         for record in self._last:
             name = outcome(record)
-            table.add_row(Text(name, style=_STYLES.get(name, "")), _story(record))
+            table.add_row(Text(name, style=_STYLES.get(name, "")), Text(_story(record)))
         return table
 
 

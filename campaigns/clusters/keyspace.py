@@ -24,7 +24,9 @@ __all__ = ["Change", "KeySpace", "Stored"]
 _EVERYTHING = "/"
 """kube-apiserver's keys are all below /registry; `compact_rev_key` is its compactor's own."""
 _OPERATIONS_PER_TXN = 500
-"""Below etcd's --max-txn-ops in the sandbox and 1.5 MiB a request for objects of some KB."""
+"""Below etcd's --max-txn-ops in the sandbox."""
+_BYTES_PER_TXN = 1 << 20
+"""Below etcd's --max-request-bytes (1.5 MiB), with room for keys and framing; a larger object goes alone."""
 _TIMEOUT_S = 10
 
 
@@ -53,6 +55,8 @@ class KeySpace:
         host, port = address
         options = {"grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1}
         self._client: Any = etcd3.client(host=host, port=port, timeout=_TIMEOUT_S, grpc_options=options.items())
+        # After one failed call etcd3 answers nothing for 300 s, although etcd is started again at once.
+        self._client.endpoint_in_use.time_retry = 0
 
     def close(self) -> None:
         self._client.close()
@@ -69,10 +73,16 @@ class KeySpace:
     def write(self, puts: Mapping[str, bytes], deletes: Iterable[str]) -> None:
         """Puts and deletes in as few transactions as fit."""
         transactions = self._client.transactions
-        operations = [transactions.delete(_bytes(key)) for key in deletes]
-        operations += [transactions.put(_bytes(key), value) for key, value in puts.items()]
-        for start in range(0, len(operations), _OPERATIONS_PER_TXN):
-            part = operations[start : start + _OPERATIONS_PER_TXN]
+        part: list[Any] = []
+        size = 0
+        for key, value in [*((key, None) for key in deletes), *puts.items()]:
+            length = len(key) + len(value or b"")
+            if part and (len(part) == _OPERATIONS_PER_TXN or size + length > _BYTES_PER_TXN):
+                self._transact(part)
+                part, size = [], 0
+            part.append(transactions.delete(_bytes(key)) if value is None else transactions.put(_bytes(key), value))
+            size += length
+        if part:
             self._transact(part)
 
     def _transact(self, operations: list[Any]) -> None:
@@ -104,9 +114,11 @@ class KeySpace:
                         return
                     if response.events:
                         told([_change(event) for event in response.events])
+                why: str = "etcd closed it"
             except grpc.RpcError as error:
-                if not ended.is_set():
-                    failed(f"etcd's watch broke: {error.details()}")
+                why = error.details() or error.code().name
+            if not ended.is_set():
+                failed(f"etcd's watch broke: {why}")
 
         thread = threading.Thread(target=run, name="etcd-history", daemon=True)
         thread.start()
@@ -123,6 +135,8 @@ class KeySpace:
             return call()
         except etcd3.exceptions.Etcd3Exception as error:
             raise ClusterError(f"etcd does not answer: {error!r}") from error
+        except grpc.RpcError as error:  # codes that etcd3 passes on as they are: no space left, request too large, …
+            raise ClusterError(f"etcd refused: {error.code().name}: {error.details()}") from error
 
 
 def _change(event: Any) -> Change:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from campaigns.clusters.protocol import CANARY_NAMESPACE, Cluster
 from campaigns.observers.history import History
@@ -46,7 +47,7 @@ def run_canary(cluster: Cluster, history: History, kubeconfig_user: User, *, dea
 
 
 def _conditions(history: History, prober: Prober) -> dict[str, Callable[[], bool]]:
-    def pods() -> list[dict[str, object]]:
+    def pods() -> list[Any]:
         return [o.tree for o in history.objects("Pod", CANARY_NAMESPACE) if o.tree]
 
     def has_endpoints() -> bool:
@@ -55,7 +56,7 @@ def _conditions(history: History, prober: Prober) -> dict[str, Callable[[], bool
 
     return {
         "pod-created": lambda: bool(pods()),
-        "pod-scheduled": lambda: any(pod["spec"].get("nodeName") for pod in pods()),  # type: ignore[attr-defined]
+        "pod-scheduled": lambda: any((pod.get("spec") or {}).get("nodeName") for pod in pods()),
         "pod-ready": lambda: bool(ready_pods(history, CANARY_NAMESPACE)),
         "endpoints": has_endpoints,
         "traffic": lambda: prober.first_ok_s() is not None,

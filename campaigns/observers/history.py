@@ -17,7 +17,7 @@ from campaigns.clusters.keyspace import Change, KeySpace, Stored
 from campaigns.observers.volatile import is_volatile
 from classifiers.observation import Write
 from injector.codec import to_tree
-from injector.errors import CodecError
+from injector.errors import ClusterError, CodecError
 from injector.identity import Identified, IdentityTracker
 
 __all__ = ["History", "StoredObject"]
@@ -165,6 +165,10 @@ class History:
         return tuple(key for key in sorted(written) if not is_volatile(key) and self._live[key].tree is None)
 
     def caught_up(self, *, within_s: float = 5.0) -> bool:
-        """Waits until the watch has delivered everything that etcd holds now."""
-        revision = self._keyspace.revision()
+        """Waits until the watch has delivered everything that etcd holds now; False if it has not in time, or if
+        etcd does not answer."""
+        try:
+            revision = self._keyspace.revision()
+        except ClusterError:
+            return False
         return self.wait(lambda: self.seen_revision >= revision, deadline=time.monotonic() + within_s)

@@ -6,6 +6,8 @@ from a watch. Plain sockets and one thread a node: a request costs about 0.3 ms 
 
 from __future__ import annotations
 
+import ipaddress
+import re
 import socket
 import threading
 import time
@@ -23,11 +25,19 @@ _TIMEOUT_S = 0.4
 """A loopback request takes about 1 ms and some ten on a busy machine. The first packets to a ClusterIP that is not yet
 programmed are lost, so this also is the resolution of the milestone `traffic`."""
 
+_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})\b")
+
 Address = tuple[str, int]
 
 
 def ask(address: Address, *, timeout_s: float = _TIMEOUT_S) -> str:
     """One GET / over a new connection. Returns the outcome in the words of classifiers.observation.ProbeSample."""
+    try:  # a corrupted address must not be looked up as a host name: that takes seconds where there is no resolver
+        ipaddress.ip_address(address[0])
+    except ValueError:
+        return "other: not an IP address"
+    if not 0 < address[1] < 65536:
+        return "other: not a port"
     try:
         with socket.create_connection(address, timeout_s) as connection:
             connection.settimeout(timeout_s)
@@ -37,16 +47,15 @@ def ask(address: Address, *, timeout_s: float = _TIMEOUT_S) -> str:
         return "timeout"
     except ConnectionRefusedError:
         return "refused"
-    except ConnectionResetError:
+    except (ConnectionResetError, BrokenPipeError):
         return "reset"
     except OSError as error:
         return f"other: {error.strerror or error}"
     if not head:
         return "reset"
-    status = head.split(b" ", 2)[1:2]
-    if status == [b"200"]:
-        return "ok"
-    return f"http-{status[0].decode(errors='replace')}" if status else "other: not HTTP"
+    if (answer := _STATUS.match(head)) is None:
+        return "other: not HTTP"
+    return "ok" if answer[1] == b"200" else f"http-{answer[1].decode()}"
 
 
 @dataclass(slots=True)
@@ -93,8 +102,8 @@ class Prober:
     def _loop(self, client: _Client) -> None:
         due = time.monotonic()
         while not self._stop.is_set():
+            address = self._address()  # may wait for the history's lock, which is no latency of the service
             start = time.monotonic()
-            address = self._address()
             outcome = ask(address) if address else "no-address"
             end = time.monotonic()
             client.samples.append(ProbeSample(start - self._began, end - start, outcome))

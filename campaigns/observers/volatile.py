@@ -11,6 +11,7 @@ VOLATILE_PREFIXES: tuple[tuple[str, str], ...] = (
     ("/registry/leases/kube-node-lease/", "every kubelet renews its lease every quarter of its duration"),
     ("/registry/leases/kube-system/", "leader election and kube-apiserver's identity renew theirs every few seconds"),
     ("/registry/masterleases/", "kube-apiserver renews its endpoint lease every 10 s"),
+    ("/registry/peerserverleases/", "kube-apiserver tells its peers every 30 s that it is there"),
     ("/registry/events/", "events tell of what happened and live by a TTL; nothing reads them to decide"),
 )  # fmt: skip
 

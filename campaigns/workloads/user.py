@@ -77,9 +77,10 @@ def ready_pods(history: History, namespace: str) -> list[StoredObject]:
 
 def is_ready(pod: Any) -> bool:
     """Whether a pod's tree says Ready."""
-    if pod["metadata"].get("deletionTimestamp"):
+    # nothing is taken for granted: any part may be what a fault removed
+    if (pod.get("metadata") or {}).get("deletionTimestamp"):
         return False
-    conditions = pod.get("status", {}).get("conditions") or ()
+    conditions = (pod.get("status") or {}).get("conditions") or ()
     return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
 
 
@@ -88,6 +89,6 @@ def service_address(history: History, name: str, namespace: str) -> tuple[str, i
     stored = history.get(f"/registry/services/specs/{namespace}/{name}")
     if stored is None or not stored.tree:
         return None
-    spec = stored.tree.get("spec", {})
+    spec = stored.tree.get("spec") or {}
     address, ports = spec.get("clusterIP"), spec.get("ports") or ()
-    return (str(address), int(ports[0]["port"])) if address and address != "None" and ports else None
+    return (str(address), int(ports[0].get("port", 0))) if address and address != "None" and ports else None

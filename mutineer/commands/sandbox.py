@@ -41,16 +41,19 @@ def up(name: str, nodes: int, profile: str, source: str | None) -> None:
     from campaigns.clusters.sandbox import outside
     from campaigns.clusters.sandbox.components import Profile
     from campaigns.clusters.sandbox.config import BINARIES
+    from mutineer.interrupts import interruptible
 
     environment.require_sandbox()
-    outside.reap()
-    binaries = assets.ensure(BINARIES, source=source)
-    config = outside.prepare(
-        name, binaries={n: Path(binaries[n]) for n in BINARIES}, nodes=nodes, profile=Profile(profile)
-    )
-    took = outside.up(config, lambda line: click.echo(f"  {line}", err=True))
+    with interruptible():
+        outside.reap()
+        binaries = assets.ensure(BINARIES, source=source)
+        config = outside.prepare(
+            name, binaries={n: Path(binaries[n]) for n in BINARIES}, nodes=nodes, profile=Profile(profile)
+        )
+        took = outside.up(config, lambda line: click.echo(f"  {line}", err=True))
     option = "" if name == "default" else f" --name {name}"
-    click.echo(f"sandbox {name!r} is up after {took:.1f} s: {nodes} nodes, Kubernetes {binaries.entries['kube-apiserver'].version}")
+    version = binaries.entries["kube-apiserver"].version
+    click.echo(f"sandbox {name!r} is up after {took:.1f} s: {nodes} nodes, Kubernetes {version}")
     click.echo(f"  mutineer sandbox kubectl{option} get pods -A")
     click.echo(f"  mutineer sandbox down{option}")
 

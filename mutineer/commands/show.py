@@ -40,10 +40,7 @@ def command(run: str | None, experiment: str | None, as_json: bool) -> None:
     with open_run(find_run(run)) as opened:
         record = _find(opened, experiment) if experiment is not None else None
         if as_json:
-            # A golden run has no fault to show; its line stands in the run's document.
-            shown = (
-                document(opened) if record is None else {"schema": SCHEMA, "experiment": experiment_document(record)}
-            )
+            shown = document(opened) if record is None else _one(record)
             click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
             return
         console = Console(file=sys.stdout, highlight=False, markup=False)

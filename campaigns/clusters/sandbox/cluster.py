@@ -240,14 +240,12 @@ class Sandbox:
         self._start(f"kube-proxy-{node.name}", [*inside, "--", *command])
 
     def _wait_nodes(self) -> None:
-        waited = ["kube-controller-manager", "kube-scheduler", *(n for n in self.processes if n.startswith("kube"))]
-
         def ready() -> bool:
-            for name in waited:
-                if not self.processes[name].alive:
+            for name, process in self.processes.items():
+                if not process.alive:
                     raise ClusterError(
-                        f"{name} ended with exit code {self.processes[name].exit_code} while the sandbox started; "
-                        f"its log ends:\n{self.processes[name].last_lines()}"
+                        f"{name} ended with exit code {process.exit_code} while the sandbox started; "
+                        f"its log ends:\n{process.last_lines()}"
                     )
             return self._nodes_ready() and all(h.ready is not False for h in self.health())
 
@@ -380,8 +378,7 @@ class Sandbox:
         ours = {node.name for node in self._nodes}
         if pods := [path.name for path in self._netns.iterdir() if path.name not in ours]:
             return {"nodes": f"{len(pods)} pod network namespaces are left"}
-        runtime = self.processes["runtime"].pid
-        if containers := Path(f"/proc/{runtime}/task/{runtime}/children").read_text().split():
+        if containers := self.processes["runtime"].children():
             return {"nodes": f"{len(containers)} containers are left"}
         dirty = {}
         for node in self._nodes:

@@ -67,6 +67,16 @@ _ALWAYS = (
     Deviation("etcd", "TLS", "off", "on", "the forwarder speaks plain HTTP/2 so far; loopback in a namespace"),
     Deviation("kube-apiserver", "--etcd-compaction-interval", "0", "5m", "keeps the history of an experiment"),
     Deviation("kubelet", "cgroups", "none per pod", "cgroupsPerQOS", "no root: resource limits are not enforced"),
+    Deviation("kubelet", "KubeletInUserNamespace, failSwapOn", "true, false", "false, true", "no root"),
+    Deviation("kubelet", "localStorageCapacityIsolation", "false", "true", "no quotas on the sandbox's tmpfs"),
+    Deviation("kubelet", "evictionHard", "memory 1Mi", "memory 100Mi, disk 10%", "disk and memory are the host's"),
+    Deviation("kubelet", "imageGCHighThresholdPercent", "100", "85", "the disk is the host's"),
+    Deviation("kubelet", "resolvConf", "none", "/etc/resolv.conf", "the host's resolver can't be reached from inside"),
+    Deviation("kubelet", "rotateCertificates", "false", "true", "a sandbox lives hours, its certificates a year"),
+    Deviation("kubelet", "healthzPort", "0", "10248", "nothing asks it: readiness is the Node's condition"),
+    Deviation("kube-proxy", "mode", "nftables", "iptables", "needs one tool less; the default of a later Kubernetes"),
+    Deviation("kube-proxy", "nodePortAddresses", "primary", "all", "what mode nftables has by default"),
+    Deviation("kube-proxy", "conntrack", "left alone", "set", "those sysctls can't be written without root"),
     Deviation("kubelet", "maxPods", str(MAX_PODS_PER_NODE), "110", "host guard: every container is a local process"),
     Deviation("containers", "mounts and images", "local commands", "containerd", "no container images without root"),
     Deviation("kube-proxy", "started as", "process on the node", "DaemonSet", "becomes a DaemonSet in a later version"),
@@ -251,7 +261,12 @@ def kubelet_config(node: NodeNetwork, folder: Path, pki: Path, socket: Path, pro
         "volumePluginDir": str(folder / "plugins"),
     }
     if profile is Profile.FAST:
-        document |= {"nodeStatusUpdateFrequency": "2s", "nodeLeaseDurationSeconds": 8}
+        # nodeStatusReportFrequency follows nodeStatusUpdateFrequency unless it is set: 5m is kubeadm's
+        document |= {
+            "nodeStatusUpdateFrequency": "2s",
+            "nodeStatusReportFrequency": "5m",
+            "nodeLeaseDurationSeconds": 8,
+        }
     return document
 
 

@@ -110,16 +110,17 @@ def _host_end(path: Path) -> str:
 
 
 def attach_pod(node: NodeNetwork, path: Path, address: str) -> None:
-    """Gives a pod its network namespace at `path` with `address` on a link to its node."""
-    make_network(path)
+    """Gives a pod its network namespace at `path` with `address` on a link to its node. NetlinkError or OSError, with
+    nothing left, where the kernel refuses."""
     try:
+        make_network(path)
         descriptor = os.open(path, os.O_RDONLY)
         try:
             in_network(node.path, lambda: _pod_node_side(_host_end(path), descriptor, address))
         finally:
             os.close(descriptor)
         in_network(path, lambda: _pod_inside(address))
-    except NetlinkError:
+    except (NetlinkError, OSError):
         detach_pod(node, path, address)
         raise
 

@@ -30,6 +30,7 @@ from pathlib import Path
 from campaigns.clusters.sandbox.config import BINARIES, SandboxConfig
 from campaigns.clusters.sandbox.processes import wait_for
 from campaigns.environment import SBIN
+from campaigns.uninterrupted import uninterrupted
 from injector.errors import ClusterError, EnvironmentFailure, InputError, Problem
 
 __all__ = ["Launched", "down", "enter_command", "find", "launch", "prepare", "reap", "root", "running", "up"]
@@ -37,17 +38,20 @@ __all__ = ["Launched", "down", "enter_command", "find", "launch", "prepare", "re
 _SOCKET_LIMIT = 107
 """sizeof(sun_path) - 1, unix(7)."""
 _LONGEST_SOCKET = "/work/run/cri-node-10.sock"
+_LONGEST_NAME = 32
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
 
 
 def root() -> Path:
     """`$XDG_STATE_HOME/mutineer/sandboxes`, or below the temp folder where that path is too long for a socket."""
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "mutineer" / "sandboxes"
-    if len(str(state)) + 32 + len(_LONGEST_SOCKET) > _SOCKET_LIMIT:
+    if len(str(state)) + len("/") + _LONGEST_NAME + len(_LONGEST_SOCKET) > _SOCKET_LIMIT:
         state = Path("/tmp") / f"mutineer-{os.getuid()}" / "sandboxes"  # noqa: S108 - 0700, and owned, as checked below
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if state.stat().st_uid != os.getuid():
-        raise EnvironmentFailure(f"{state} belongs to somebody else", remedy="set XDG_STATE_HOME to a folder of yours")
+    for folder in (state.parent, state):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if folder.stat().st_uid != os.getuid():
+            remedy = "set XDG_STATE_HOME to a folder of yours"
+            raise EnvironmentFailure(f"{folder} belongs to somebody else", remedy=remedy)
     return state
 
 
@@ -112,7 +116,9 @@ def launch(config: SandboxConfig, module: str, *, pipes: bool, dies_with_us: boo
     dies_with_us  the kernel kills it when the calling thread ends (call from the main thread)
     pipes         its stdin and stdout are pipes, otherwise its output goes to logs/sandbox.log
     """
-    lock = os.open(config.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # held before it has its name, so that a `lock` that is free always is a dead sandbox's
+    new = config.folder / "lock.new"
+    lock = os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     log = (config.folder / "logs" / "sandbox.log").open("ab")
     namespaces = ("--user", "--map-root-user", "--net", "--pid", "--ipc", "--uts", "--fork", "--mount", "--mount-proc")
     command = [
@@ -122,6 +128,7 @@ def launch(config: SandboxConfig, module: str, *, pipes: bool, dies_with_us: boo
     ]  # fmt: skip
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        new.rename(config.folder / "lock")
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
@@ -143,12 +150,13 @@ def launch(config: SandboxConfig, module: str, *, pipes: bool, dies_with_us: boo
 def up(config: SandboxConfig, say: Callable[[str], None], *, within_s: float = 120.0) -> float:
     """Starts a sandbox in the background and returns, once it is ready, the seconds that took."""
     began = time.monotonic()
-    launched = launch(config, "campaigns.clusters.sandbox.keeper", pipes=False, dies_with_us=False)
+    launched: Launched | None = None
     progress, state = config.folder / "progress", config.folder / "state.json"
     said = 0
 
     def ready() -> bool:
         nonlocal said
+        assert launched is not None
         if progress.exists():
             lines = progress.read_text().splitlines()
             for line in lines[said:]:
@@ -160,12 +168,15 @@ def up(config: SandboxConfig, say: Callable[[str], None], *, within_s: float = 1
         return (config.folder / "ready").exists()
 
     try:
+        with uninterrupted():
+            launched = launch(config, "campaigns.clusters.sandbox.keeper", pipes=False, dies_with_us=False)
         wait_for(ready, within_s=within_s, what=f"the sandbox {config.name!r} to be ready")
         took = time.monotonic() - began
         state.write_text(json.dumps({"pid": launched.init_pid, "ready_s": round(took, 3)}))
     except BaseException as error:
         kept = _keep_logs(config) if isinstance(error, (ClusterError, TimeoutError)) else None
-        launched.end()
+        if launched is not None:
+            launched.end()
         if isinstance(error, TimeoutError):
             raise ClusterError(f"{error}; logs in {kept}") from None
         raise
@@ -216,23 +227,41 @@ def enter_command(config: SandboxConfig, pid: int, argv: Sequence[str]) -> tuple
 
 def down(name: str) -> None:
     """Ends a running sandbox; returns when nothing of it is left."""
-    config, pid = find(name)
+    folder = root() / name
+    pid = _first_process(folder) if name in running() else None
+    if pid is None:
+        _, pid = find(name)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     try:
-        wait_for(lambda: _free(config.folder), within_s=10, what="its end")
+        wait_for(lambda: _free(folder), within_s=10, what="its end")
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    _remove_when_free(config.folder)
+    _remove_when_free(folder)
+
+
+def _first_process(folder: Path) -> int | None:
+    """The first process of the namespace, found by the lock that it holds: whoever started it may have been killed
+    before it could write state.json."""
+    lock = str(folder / "lock")
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile, or is somebody else's
+            if any(str(descriptor.readlink()) == lock for descriptor in (process / "fd").iterdir()):
+                status = (process / "status").read_text()
+                pids = next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[1:]
+                if len(pids) > 1 and pids[-1] == "1":
+                    return int(process.name)
+    return None
 
 
 def reap() -> list[str]:
     """Removes the folders of sandboxes whose first process is gone; returns their names."""
     reaped = []
     for folder in sorted(root().iterdir()):
-        if folder.is_dir() and _free(folder) and time.time() - folder.stat().st_mtime > 5:
-            # younger ones may be between `prepare` and `launch` of another process
+        # without a lock, younger ones may be between `prepare` and `launch` of another process
+        launched = (folder / "lock").exists() or time.time() - folder.stat().st_mtime > 5
+        if folder.is_dir() and launched and _free(folder):
             shutil.rmtree(folder, ignore_errors=True)
             reaped.append(folder.name)
     return reaped

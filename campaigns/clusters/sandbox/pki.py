@@ -96,6 +96,8 @@ class Authority:
             .not_valid_before(now - datetime.timedelta(hours=1))
             .not_valid_after(now + _LIFETIME)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+            # Python 3.13 asks for it (ssl.VERIFY_X509_STRICT is its default)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
         if hosts:
             builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(h) for h in hosts]), False)

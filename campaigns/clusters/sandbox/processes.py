@@ -6,6 +6,7 @@ with the end of the log, since that is what a person would open next.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -71,6 +72,14 @@ class Process:
     def exit_code(self) -> int | None:
         """None while it runs; negative for a signal, as subprocess has it."""
         return self._child.poll() if self._child else None
+
+    def children(self) -> list[int]:
+        """Process ids of its children, zombies among them, whichever of its threads started them."""
+        found: list[int] = []
+        for path in Path(f"/proc/{self.pid}/task").glob("*/children"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread ended meanwhile
+                found += map(int, path.read_text().split())
+        return found
 
     def signal(self, number: signal.Signals) -> None:
         """To the process and its group; nothing if it has ended."""

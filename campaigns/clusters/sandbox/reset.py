@@ -49,11 +49,18 @@ class Baseline:
 
 
 def node_state(network: Path) -> NodeState:
-    """Read from inside the node's network namespace."""
+    """Read from inside the node's network namespace. ClusterError where that can't be done."""
 
     def inside(*argv: str) -> str:
         command = ["nsenter", f"--net={network}", "--", *argv]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=10
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            said = f": {error.stderr.strip()}" if isinstance(error, subprocess.CalledProcessError) else ""
+            raise ClusterError(f"{' '.join(argv)} on {network.name}: {error}{said}") from error
+        return done.stdout
 
     routes = "\n".join(sorted(inside("ip", "-o", "route").splitlines()))
     # kube-proxy empties the chains of a Service that is gone and deletes them at its next sync but one
@@ -124,4 +131,5 @@ def rollback(
             return f"{compared} keys equal to the baseline after {rounds} rounds; {len(baseline.nodes)} nodes clean"
         time.sleep(0.05)
     shown = ", ".join(left[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
+    shown = shown or f"nothing any more, but for less than {_STILL_S:g} s"
     raise ClusterError(f"the baseline did not come back within {within_s:g} s; still different: {shown}")

@@ -54,21 +54,29 @@ class Container:
         return EXITED if self.finished_at else RUNNING if self.started_at else CREATED
 
     def start(self, watcher: Watcher) -> None:
-        """FileNotFoundError where the command does not exist, as runc would say."""
+        """OSError where the log file can't be made; FileNotFoundError where the command does not exist, as runc would
+        say."""
         if shutil.which(self.argv[0], path=self.env.get("PATH")) is None:
             raise FileNotFoundError(f'exec: "{self.argv[0]}": executable file not found in $PATH')
-        enter: Sequence[str] = ["nsenter", f"--net={self.network}", "--"] if self.network else []
-        self.child = subprocess.Popen(
-            [*enter, *self.argv],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=dict(self.env),
-            cwd=self.cwd,
-            start_new_session=True,
-        )
+        # by its own path: Popen looks a bare name up in the container's PATH
+        enter: Sequence[str] = [_nsenter(), f"--net={self.network}", "--"] if self.network else []
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        log = self.log_path.open("ab")
+        try:
+            self.child = subprocess.Popen(
+                [*enter, *self.argv],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=dict(self.env),
+                cwd=self.cwd,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            log.close()
+            raise OSError(f"{self.argv[0]!r} can't be started: {error}") from error
         self.started_at = time.time_ns()
-        watcher.add(self)
+        watcher.add(self, log)
 
     def stop(self, grace_s: float) -> None:
         """SIGTERM, SIGKILL after `grace_s`; returns when it has been reaped. Idempotent."""
@@ -98,25 +106,39 @@ class Container:
         self.exited.set()
 
 
+def _nsenter() -> str:
+    return shutil.which("nsenter") or "nsenter"
+
+
 class _Log:
-    """Writes one stream's lines as `TIME stdout F line`."""
+    """Writes one stream's lines as `TIME stdout F line`. What the disk refuses is lost: one thread copies for all
+    containers, and a full disk must not end it."""
 
     def __init__(self, file: BinaryIO, stream: str) -> None:
         self._file, self._stream, self._rest = file, stream.encode(), b""
 
     def write(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self._line(line, b"F")
-        while len(self._rest) >= _PARTIAL_BYTES:
-            self._line(self._rest[:_PARTIAL_BYTES], b"P")
-            self._rest = self._rest[_PARTIAL_BYTES:]
-        self._file.flush()
+        with contextlib.suppress(OSError):
+            for line in lines:
+                self._line(self._cut(line), b"F")
+            self._rest = self._cut(self._rest)
+            self._file.flush()
 
     def close(self) -> None:
-        if self._rest:
-            self._line(self._rest, b"F")
-        self._file.flush()
+        """Writes what came after the last newline. Idempotent."""
+        rest, self._rest = self._rest, b""
+        with contextlib.suppress(OSError):
+            if rest:
+                self._line(rest, b"F")
+            self._file.flush()
+
+    def _cut(self, line: bytes) -> bytes:
+        """Writes all of a too long line but its last part, which it returns."""
+        while len(line) > _PARTIAL_BYTES:
+            self._line(line[:_PARTIAL_BYTES], b"P")
+            line = line[_PARTIAL_BYTES:]
+        return line
 
     def _line(self, line: bytes, tag: bytes) -> None:
         now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z").encode()
@@ -130,27 +152,26 @@ class Watcher:
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._selector.register(self._wake_read, selectors.EVENT_READ, self._woken)
-        self._new: list[Container] = []
+        self._new: list[tuple[Container, BinaryIO]] = []
         self._lock = threading.Lock()
         threading.Thread(target=self._run, name="containers", daemon=True).start()
 
-    def add(self, container: Container) -> None:
+    def add(self, container: Container, log: BinaryIO) -> None:
+        """From now on; `log` is closed when the container has ended."""
         with self._lock:
-            self._new.append(container)
+            self._new.append((container, log))
         os.write(self._wake_write, b"x")
 
     def _woken(self) -> None:
         os.read(self._wake_read, 4096)
         with self._lock:
             new, self._new = self._new, []
-        for container in new:
-            self._watch(container)
+        for container, log in new:
+            self._watch(container, log)
 
-    def _watch(self, container: Container) -> None:
+    def _watch(self, container: Container, file: BinaryIO) -> None:
         child = container.child
         assert child is not None and child.stdout is not None and child.stderr is not None
-        container.log_path.parent.mkdir(parents=True, exist_ok=True)
-        file = container.log_path.open("ab")
         copies: list[Callable[[], bool]] = []
         for pipe, stream in ((child.stdout, "stdout"), (child.stderr, "stderr")):
             os.set_blocking(pipe.fileno(), False)
@@ -169,7 +190,8 @@ class Watcher:
                 with contextlib.suppress(KeyError):
                     self._selector.unregister(pipe)
                 pipe.close()
-            file.close()
+            with contextlib.suppress(OSError):
+                file.close()
             container.ended(code)
 
         self._selector.register(descriptor, selectors.EVENT_READ, exited)
@@ -194,5 +216,6 @@ class Watcher:
     def _run(self) -> None:
         while True:
             for key, _ in self._selector.select():
-                if key.fd in self._selector.get_map():  # an earlier callback of this round may have closed it
+                # an earlier callback of this round may have closed it, and its number may be another file's now
+                if self._selector.get_map().get(key.fd) is key:
                     key.data()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -56,7 +57,8 @@ class NodePods:
         assert self.cidr is not None
         for fresh in (False, True):
             if fresh:  # start over: .0 is the network, .1 is left to a gateway as host-local does
-                self._addresses = (str(a) for a in list(ipaddress.ip_network(self.cidr).hosts())[1:])
+                hosts = ipaddress.ip_network(self.cidr).hosts()  # lazily: a corrupted podCIDR may hold 2^32 of them
+                self._addresses = (str(a) for a in itertools.islice(hosts, 1, None))
             for address in self._addresses:
                 if address not in self._used:
                     self._used.add(address)

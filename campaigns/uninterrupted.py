@@ -1,0 +1,38 @@
+"""Steps that Ctrl-C must not cut in two: a process started but not yet noted, a message taken but not yet handled.
+
+Python's handlers are swapped instead of blocking the signals: children inherit a mask, never a handler.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+__all__ = ["uninterrupted"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Inside, SIGINT and SIGTERM wait; at its end the first that came is delivered as it would have been (for most a
+    KeyboardInterrupt). Only the main thread gets signals: elsewhere it does nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def later(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+
+    before = {each: signal.signal(each, later) for each in _SIGNALS}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        if came:
+            signal.raise_signal(came[0])

@@ -1,0 +1,44 @@
+"""Which control-plane component is dead, not ready or crash-looping, against what golden runs showed."""
+
+from __future__ import annotations
+
+from classifiers import numbers
+from classifiers.golden import Baseline
+from classifiers.observation import ComponentHealth, Observation
+
+__all__ = ["CONTROLLERS", "SERVERS", "broken"]
+
+SERVERS = ("etcd", "kube-apiserver")
+"""Without them nothing is served: their failure is an outage."""
+
+CONTROLLERS = ("kube-controller-manager", "kube-scheduler")
+"""Without them nothing makes progress, but what runs goes on: their failure is a stall."""
+
+
+def broken(observation: Observation, baseline: Baseline, names: tuple[str, ...]) -> tuple[str, ...]:
+    """What is wrong with the components called `names` (or `NAME-1`, `NAME/node`, …) at the end, in words.
+
+    One that some golden run ended with as well, not ready, is not counted: it tells nothing about the fault.
+    """
+    return tuple(
+        f"{component.name} {what}"
+        for component in observation.components
+        if _is_one_of(component.name, names) and (what := _trouble(component, baseline))
+    )
+
+
+def _trouble(component: ComponentHealth, baseline: Baseline) -> str:
+    golden = baseline.components.get(component.name)
+    usual = golden.high if golden else 0.0
+    detail = f" ({component.detail})" if component.detail else ""
+    if not component.alive and component.name not in baseline.unready:
+        return f"is dead at the end{detail}"
+    if component.restarts - usual >= numbers.CRASH_LOOP_RESTARTS:
+        return f"ended {component.restarts} times, golden {usual:.0f}: a crash loop{detail}"
+    if component.ready is False and component.name not in baseline.unready:
+        return f"is not ready at the end{detail}"
+    return ""
+
+
+def _is_one_of(name: str, names: tuple[str, ...]) -> bool:
+    return any(name == n or (name.startswith(n) and not name[len(n)].isalnum()) for n in names)

@@ -1,0 +1,46 @@
+"""Timing: what the workload or the canary had to reach came later than in golden runs, or never.
+
+A milestone is late beyond `Spread.late` (classifiers.numbers). One that never came although every golden run had it is
+late without end; usually a graver symptom tells what that means and this one is kept beside it, but a cluster in which
+all is right except that it never gets quiet is named by this one alone. Golden runs and experiment must have been made
+at the same load; the runner sees to that.
+
+A fault that comes after golden runs have reached a milestone (as at rest, when the workload has settled) starts a
+stretch of time of which golden runs know nothing: such a milestone can then be missing, but not late. The canary's
+stages are counted from the canary's own start and compare always.
+"""
+
+from __future__ import annotations
+
+from classifiers.golden import Baseline, Spread
+from classifiers.observation import Observation
+from classifiers.verdict import OrchestratorFailure, Symptom
+from classifiers.windows import hit_s
+
+__all__ = ["detect"]
+
+
+def detect(observation: Observation, baseline: Baseline) -> Symptom | None:
+    fault_s = hit_s(observation)
+    signs = [
+        *(
+            _late(f"`{name}`", observation.milestones.get(name), spread)
+            for name, spread in baseline.milestones.items()
+            if observation.milestones.get(name) is None or fault_s is None or fault_s <= spread.median
+        ),
+        *(
+            _late(f"the canary's `{stage}`", observation.canary.stages[stage], spread)
+            for stage, spread in baseline.canary.items()
+            if stage in observation.canary.stages
+        ),
+    ]
+    signs = [words for words in signs if words]
+    return Symptom(orchestrator=OrchestratorFailure.TIMING, why="; ".join(signs)) if signs else None
+
+
+def _late(what: str, came_s: float | None, golden: Spread) -> str:
+    if came_s is None:
+        return f"{what} never came, golden {golden.describe('s')}" if golden.always else ""
+    if came_s <= golden.late:
+        return ""
+    return f"{what} came after {came_s:.1f} s, golden {golden.describe('s')} (late from {golden.late:.1f} s)"

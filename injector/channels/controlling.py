@@ -1,0 +1,112 @@
+"""The forwarder's side of the control socket: requests in, answers out (the protocol: injector.channels.control)."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Protocol
+
+from injector.channels.control import SCHEMA, Stats
+from injector.channels.etcd import EtcdChannel
+from injector.errors import InjectionError
+from injector.rules import JSONValue
+from injector.rules_json import firing_to_json, near_miss_to_json, rule_from_json
+
+__all__ = ["Armory", "Controlled", "answer_line"]
+
+
+class Armory:
+    """The one rule that is armed, and the channel that carries it out. The last channel stays for `collect`."""
+
+    def __init__(self) -> None:
+        self.last: EtcdChannel | None = None
+        self.armed = False
+
+    def inspector(self) -> EtcdChannel | None:
+        """Asked at every request that passes: who looks at it, if anyone."""
+        return self.last if self.armed and self.last is not None and not self.last.done else None
+
+
+class Controlled(Protocol):
+    """What a forwarder shows to its control socket."""
+
+    armory: Armory
+
+    def stats(self) -> Stats: ...
+
+
+_Answer = dict[str, JSONValue]
+
+
+def answer_line(forwarder: Controlled, line: bytes) -> bytes:
+    """The answer to one request line. Never raises: whatever is wrong with the request is the answer."""
+    try:
+        request: JSONValue = json.loads(line)
+        if not isinstance(request, dict) or request.get("schema") != SCHEMA:
+            raise ValueError(f"expected an object with schema {SCHEMA}, got {line[:80]!r}")
+        do = _DOING.get(str(request.get("do")))
+        if do is None:
+            raise ValueError(f"do: expected one of {', '.join(_DOING)}, got {request.get('do')!r}")
+        answer: _Answer = {"schema": SCHEMA, "ok": True, **do(forwarder, request)}
+    except (ValueError, InjectionError) as error:
+        answer = {"schema": SCHEMA, "ok": False, "error": str(error)}
+    return json.dumps(answer, separators=(",", ":")).encode() + b"\n"
+
+
+def _ping(_forwarder: Controlled, _request: Mapping[str, JSONValue]) -> _Answer:
+    return {"pid": os.getpid()}
+
+
+def _arm(forwarder: Controlled, request: Mapping[str, JSONValue]) -> _Answer:
+    armory = forwarder.armory
+    if armory.armed and armory.last is not None:
+        raise ValueError(f"rule {armory.last.rule.id!r} is armed; disarm it first")
+    rule = request.get("rule")
+    if not isinstance(rule, dict):
+        raise ValueError(f"rule: expected an object, got {rule!r:.80}")
+    armory.last = EtcdChannel(rule_from_json(rule), baseline=_pairs(request.get("baseline")))
+    armory.armed = True
+    return {}
+
+
+def _disarm(forwarder: Controlled, _request: Mapping[str, JSONValue]) -> _Answer:
+    forwarder.armory.armed = False
+    return {}
+
+
+def _collect(forwarder: Controlled, _request: Mapping[str, JSONValue]) -> _Answer:
+    channel = forwarder.armory.last
+    if channel is None:
+        return {"firings": [], "near_misses": []}
+    firings: list[JSONValue] = [firing_to_json(firing) for firing in channel.firings()]
+    near_misses: list[JSONValue] = [near_miss_to_json(near_miss) for near_miss in channel.near_misses()]
+    return {"firings": firings, "near_misses": near_misses}
+
+
+def _stats(forwarder: Controlled, _request: Mapping[str, JSONValue]) -> _Answer:
+    return asdict(forwarder.stats())
+
+
+_DOING: dict[str, Callable[[Controlled, Mapping[str, JSONValue]], _Answer]] = {
+    "ping": _ping,
+    "arm": _arm,
+    "disarm": _disarm,
+    "collect": _collect,
+    "stats": _stats,
+}
+
+
+def _pairs(value: JSONValue) -> list[tuple[bytes, bytes]]:
+    if not isinstance(value, list):
+        raise ValueError(f"baseline: expected a list of pairs, got {value!r:.80}")
+    pairs: list[tuple[bytes, bytes]] = []
+    for item in value:
+        match item:
+            case [str(key), str(content)]:
+                pairs.append((base64.b64decode(key, validate=True), base64.b64decode(content, validate=True)))
+            case _:
+                raise ValueError(f"baseline[{len(pairs)}]: expected a key and a value in base64, got {item!r:.80}")
+    return pairs

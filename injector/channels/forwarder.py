@@ -1,0 +1,282 @@
+"""The forwarder as a process: sockets, signals, the control socket. What it does to frames: injector.wire.relay.
+
+    python -m injector.channels.forwarder --listen 127.0.0.1:2381 --upstream 127.0.0.1:2379 --control PATH.sock
+
+Every client connection gets an upstream connection of its own; if etcd can't be reached or goes away the client's
+connection is closed, and its next one is tried anew. Listens on loopback only. It is ready when the control socket
+answers. It ends on SIGTERM and SIGINT, and when its parent process dies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import ctypes
+import gc
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import stat
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import uvloop
+
+from injector.channels.control import Stats
+from injector.channels.controlling import Armory, answer_line
+from injector.errors import EnvironmentFailure, InputError, MutineerError
+from injector.wire.relay import Output, Relay
+
+__all__ = ["Forwarder", "main"]
+
+logger = logging.getLogger("forwarder")
+
+MAX_CONTROL_LINE_BYTES = 256 << 20
+"""A baseline is the whole key space in base64; etcd's own default quota is 2 GiB, a sandbox's key space a few MiB."""
+
+PR_SET_PDEATHSIG = 1
+"""linux/prctl.h"""
+
+
+class Forwarder:
+    """All connections and their counts."""
+
+    def __init__(self, upstream: tuple[str, int]) -> None:
+        self.upstream = upstream
+        self.armory = Armory()
+        self.open: set[_Connection] = set()
+        self.connections_total = 0
+        self.messages_closed = 0
+        self.bytes_up = 0
+        self.bytes_down = 0
+
+    def stats(self) -> Stats:
+        channel = self.armory.last
+        return Stats(
+            connections=len(self.open),
+            connections_total=self.connections_total,
+            messages=self.messages_closed + sum(connection.relay.requests for connection in self.open),
+            bytes_up=self.bytes_up,
+            bytes_down=self.bytes_down,
+            armed=channel.rule.id if channel is not None and self.armory.armed else None,
+        )
+
+    async def control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serves one connection to the control socket."""
+        with contextlib.suppress(ConnectionError), contextlib.closing(writer):
+            while line := await reader.readline():
+                writer.write(answer_line(self, line))
+                await writer.drain()
+
+
+class _Connection(asyncio.Protocol):
+    """A client's connection, with the upstream connection that belongs to it."""
+
+    def __init__(self, forwarder: Forwarder) -> None:
+        self.forwarder = forwarder
+        self.relay = Relay(forwarder.armory.inspector)
+        self.client: asyncio.Transport | None = None
+        self.upstream: asyncio.Transport | None = None
+        self.connecting: asyncio.Task[None] | None = None
+        self.early = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.client = client = cast(asyncio.Transport, transport)  # uvloop's own classes do not inherit from it
+        self.forwarder.open.add(self)
+        self.forwarder.connections_total += 1
+        self.connecting = asyncio.get_running_loop().create_task(self._connect(client))
+
+    async def _connect(self, client: asyncio.Transport) -> None:
+        host, port = self.forwarder.upstream
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: _Upstream(self), host, port)
+        except OSError as error:
+            logger.warning("upstream %s:%d can't be reached: %s", host, port, error)
+            client.close()
+            return
+        early, self.early = self.early, b""
+        if early:
+            client.resume_reading()
+            self.data_received(early)
+
+    def data_received(self, data: bytes) -> None:
+        if self.upstream is None:  # uvloop reads once even if connection_made pauses
+            self.early += data
+            self.client.pause_reading()  # type: ignore[union-attr]
+            return
+        self.forwarder.bytes_up += len(data)
+        self.send(self.relay.from_client(data))
+
+    def send(self, output: Output) -> None:
+        """Sends what the relay says, to both sides."""
+        if output.to_upstream and self.upstream is not None:
+            _write(self.upstream, output.to_upstream)
+        if output.to_client and self.client is not None:
+            _write(self.client, output.to_client)
+        if output.error is not None:
+            logger.warning("connection closed: %s", output.error)
+            self.close()
+
+    def close(self) -> None:
+        """Closes both sides; what was written still goes out."""
+        for transport in (self.client, self.upstream):
+            if transport is not None:
+                transport.close()
+
+    # Backpressure: a side that does not read stops the reading from the other side.
+
+    def pause_writing(self) -> None:
+        if self.upstream is not None and not self.upstream.is_closing():
+            self.upstream.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.upstream is not None and not self.upstream.is_closing():
+            self.upstream.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.connecting is not None and not self.connecting.done():
+            self.connecting.cancel()
+        if self in self.forwarder.open:
+            self.forwarder.open.remove(self)
+            self.forwarder.messages_closed += self.relay.requests
+        self.relay.closed()
+        self.close()
+
+
+class _Upstream(asyncio.Protocol):
+    """The other end of a `_Connection`."""
+
+    def __init__(self, connection: _Connection) -> None:
+        self.connection = connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.connection.upstream = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.connection.forwarder.bytes_down += len(data)
+        self.connection.send(self.connection.relay.from_upstream(data))
+
+    def pause_writing(self) -> None:
+        client = self.connection.client
+        if client is not None and not client.is_closing():
+            client.pause_reading()
+
+    def resume_writing(self) -> None:
+        client = self.connection.client
+        if client is not None and not client.is_closing():
+            client.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.connection.relay.closed()
+        self.connection.close()
+
+
+def _write(transport: asyncio.Transport, parts: list[bytes]) -> None:
+    if len(parts) == 1:
+        transport.write(parts[0])
+    else:
+        transport.writelines(parts)
+
+
+async def _serve(listen: tuple[str, int], upstream: tuple[str, int], control: Path) -> None:
+    loop = asyncio.get_running_loop()
+    over = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, over.set)
+    _die_with_parent(loop, over)
+    forwarder = Forwarder(upstream)
+    try:
+        server = await loop.create_server(lambda: _Connection(forwarder), *listen)
+    except OSError as error:
+        raise EnvironmentFailure(
+            f"can't listen on {listen[0]}:{listen[1]}: {error.strerror or error}", remedy="choose a free port"
+        ) from error
+    with _control_socket(control) as unix:
+        controls = await asyncio.start_unix_server(forwarder.control, sock=unix, limit=MAX_CONTROL_LINE_BYTES)
+        gc.freeze()
+        await over.wait()
+        controls.close()
+        server.close()
+        for connection in list(forwarder.open):
+            connection.close()
+
+
+@contextlib.contextmanager
+def _control_socket(path: Path):  # type: ignore[no-untyped-def]
+    """A listening Unix socket at `path`, mode 0600, removed afterwards. A dead one's file is replaced."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as unix:
+        if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+                if other.connect_ex(str(path)) != 0:
+                    path.unlink()
+        before = os.umask(0o177)
+        try:
+            unix.bind(str(path))
+        except OSError as error:
+            remedy = "stop the forwarder that uses it, or name another path (at most 107 bytes)"
+            raise EnvironmentFailure(f"can't make the control socket {path}: {error}", remedy=remedy) from error
+        finally:
+            os.umask(before)
+        try:
+            unix.listen()
+            yield unix
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _die_with_parent(loop: asyncio.AbstractEventLoop, over: asyncio.Event) -> None:
+    """The kernel sends the signal when the *thread* that started us ends; only a new parent tells that the process
+    is gone, so SIGTERM itself would not do."""
+    parent = os.getppid()
+
+    def orphaned() -> None:
+        if os.getppid() != parent:
+            over.set()
+
+    loop.add_signal_handler(signal.SIGUSR1, orphaned)
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal.SIGUSR1), 0, 0, 0) != 0:
+        raise EnvironmentFailure("prctl(PR_SET_PDEATHSIG) failed", remedy="run on Linux")
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise InputError(f"expected HOST:PORT, got {text!r}")
+    return host.strip("[]"), int(port)
+
+
+def _loopback(text: str) -> tuple[str, int]:
+    host, port = _address(text)
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise InputError(f"--listen {text!r}: expected a loopback address such as 127.0.0.1:2381")
+    return host, port
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs until it is told to end. Returns the exit code: 0, 2 (usage), 3 (environment)."""
+    parser = argparse.ArgumentParser(prog="injector.channels.forwarder")
+    parser.add_argument("--listen", required=True, help="HOST:PORT on loopback")
+    parser.add_argument("--upstream", required=True, help="HOST:PORT of etcd")
+    parser.add_argument("--control", required=True, type=Path, help="path of the control socket")
+    options = parser.parse_args(argv)
+    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.INFO)
+    try:
+        listen, upstream = _loopback(options.listen), _address(options.upstream)
+        uvloop.run(_serve(listen, upstream, options.control))
+    except MutineerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 3
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

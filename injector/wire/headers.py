@@ -1,0 +1,136 @@
+"""HPACK (RFC 7541) as a forwarder needs it: follow a peer's table without changing it, and look up single fields.
+
+Every header block of a connection changes the table for all that come after, so every block is followed, also where
+nobody asks for its content. Most fields are one byte that refers to the table and changes nothing; only the others go
+through `hpack`. This is what makes following cheap: 3 us a block instead of 18 for a whole decode.
+
+Blocks of our own are made of literals that are not indexed: they leave the receiver's table as the sender left it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import hpack
+
+from injector.wire.frames import ErrorCode, Http2Error
+
+__all__ = ["HeaderFollower", "literal_block"]
+
+_INDEXED = re.compile(rb"[\x81-\xfe]*")
+"""Fields of one byte: an index of 1 to 126 into the tables (RFC 7541, 6.1)."""
+
+MAX_HEADER_LIST_BYTES = 1 << 20
+"""Arbitrary, because it only bounds memory: Go's default limit for a request's headers is as large."""
+
+
+class HeaderFollower:
+    """The table of one direction of one connection."""
+
+    __slots__ = ("_decoder",)
+
+    def __init__(self) -> None:
+        self._decoder = hpack.Decoder(max_header_list_size=MAX_HEADER_LIST_BYTES)
+
+    def allow_table_bytes(self, size: int) -> None:
+        """The receiver announced SETTINGS_HEADER_TABLE_SIZE. A smaller one counts only once it was acknowledged, so
+        the largest ever announced is kept as the limit; the sender's own size updates do the rest."""
+        self._decoder.max_allowed_table_size = max(self._decoder.max_allowed_table_size, size)
+
+    def follow(self, block: bytes) -> None:
+        """Take a header block in. Raises Http2Error if it can't be followed."""
+        at, size = _INDEXED.match(block).end(), len(block)  # type: ignore[union-attr]
+        while at < size:
+            after = _field_end(block, at)
+            self._decode(block[at:after])
+            at = _INDEXED.match(block, after).end()  # type: ignore[union-attr]
+
+    def find(self, block: bytes, name: bytes) -> bytes | None:
+        """Take a header block in and return the value of its first field called `name`."""
+        found: bytes | None = None
+        at, size = 0, len(block)
+        while at < size:
+            if found is not None:
+                at = _INDEXED.match(block, at).end()  # type: ignore[union-attr]
+                if at == size:
+                    break
+            if 0x80 < block[at] < 0xFF:
+                after = at + 1
+                fields: Iterable[tuple[bytes, bytes]] = (self._lookup(block[at] & 0x7F),)
+            else:
+                after = _field_end(block, at)
+                fields = self._decode(block[at:after])
+            for field, value in fields:
+                if found is None and field == name:
+                    found = value
+            at = after
+        return found
+
+    def _lookup(self, index: int) -> tuple[bytes, bytes]:
+        try:
+            entry: tuple[bytes, bytes] = self._decoder.header_table.get_by_index(index)
+            return entry
+        except hpack.HPACKError as error:
+            raise Http2Error(ErrorCode.COMPRESSION_ERROR, f"header block: {error}") from error
+
+    def _decode(self, fields: bytes) -> Iterable[tuple[bytes, bytes]]:
+        try:
+            decoded: Iterable[tuple[bytes, bytes]] = self._decoder.decode(fields, raw=True)
+            return decoded
+        except hpack.HPACKError as error:
+            raise Http2Error(ErrorCode.COMPRESSION_ERROR, f"header block: {error}") from error
+
+
+def _field_end(block: bytes, at: int) -> int:
+    """Where the field representation that begins at `at` ends (RFC 7541, 6)."""
+    first = block[at]
+    if first & 0x80:
+        return _integer(block, at, 7)[1]
+    if first & 0x60 == 0x20:
+        return _integer(block, at, 5)[1]
+    index, at = _integer(block, at, 6 if first & 0x40 else 4)
+    for _ in range(1 if index else 2):  # the name, unless it is an index, and the value
+        length, at = _integer(block, at, 7)
+        at += length
+    if at > len(block):
+        raise Http2Error(ErrorCode.COMPRESSION_ERROR, "header block: a string goes beyond the end")
+    return at
+
+
+def _integer(block: bytes, at: int, prefix_bits: int) -> tuple[int, int]:
+    """The integer at `at` and where it ends (RFC 7541, 5.1)."""
+    try:
+        limit = (1 << prefix_bits) - 1
+        value = block[at] & limit
+        at += 1
+        if value < limit:
+            return value, at
+        for shift in range(0, 35, 7):  # five bytes hold every length there can be
+            byte = block[at]
+            at += 1
+            value += (byte & 0x7F) << shift
+            if not byte & 0x80:
+                return value, at
+    except IndexError:
+        raise Http2Error(ErrorCode.COMPRESSION_ERROR, "header block: an integer goes beyond the end") from None
+    raise Http2Error(ErrorCode.COMPRESSION_ERROR, "header block: an integer is too large")
+
+
+def literal_block(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """A header block of literals without indexing (RFC 7541, 6.2.2): reading it changes no table."""
+    block = bytearray()
+    for name, value in fields:
+        block += b"\x00" + _string(name) + _string(value)
+    return bytes(block)
+
+
+def _string(text: bytes) -> bytes:
+    if len(text) < 0x7F:
+        return bytes((len(text),)) + text
+    rest, length = len(text) - 0x7F, bytearray(b"\x7f")
+    while rest > 0x7F:
+        length.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    length.append(rest)
+    return bytes(length) + text

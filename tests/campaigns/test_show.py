@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from campaigns import show
+from campaigns.show import document, experiment_document
+from campaigns.store import create_run
+from classifiers.verdict import State, Verdict
+from injector.rules import JSONValue
+from tests.campaigns.builders import SPEC, record, small_plan
+
+SCHEMA = json.loads((Path(show.__file__).parents[1] / "mutineer/schemas/show.schema.json").read_text())
+PLAN = small_plan()
+FAULTS = [e for e in PLAN.experiments if not e.golden]
+
+
+def shown(tmp_path: Path, *, finished: int = len(PLAN.experiments)) -> dict[str, JSONValue]:
+    with create_run(tmp_path / "r", SPEC, PLAN, {}) as run:
+        for planned in reversed(PLAN.experiments[:finished]):
+            run.add(record(planned))
+        return document(run)
+
+
+def valid(instance: object) -> None:
+    jsonschema.Draft202012Validator(SCHEMA).validate(instance)
+
+
+def test_the_document_has_exactly_the_shape_that_scripts_were_promised(tmp_path: Path) -> None:
+    made = shown(tmp_path)
+    valid(made)
+    lost = next(e for e in FAULTS if e.rule is not None and e.rule.model == "drop")
+    assert next(e for e in made["experiments"] if e["id"] == lost.id) == {  # type: ignore[union-attr, index, call-overload]
+        "id": lost.id,
+        "workload": "deploy",
+        "why": "a lost pod",
+        "channel": "apiserver-to-etcd",
+        "model": "drop",
+        "parameters": {"told": "success"},
+        "target": {
+            "kind": "Pod",
+            "group": "",
+            "identity": "Pod/default/web#3",
+            "field": None,
+            "occurrence": 1,
+        },
+        "activation": "accepted",
+        "verdict": "judged",
+        "reasons": list(record(lost).verdict.reasons),
+        "orchestrator": "none",
+        "also": [],
+        "client": "none",
+        "aware": False,
+        "incidents": [{"id": "monzo-empty-endpoints-2017", "score": 0.7, "why": "same field"}],
+        "reset": {"rung": "rollback", "seconds": 0.2},
+        "seconds": 9.5,
+    }
+    assert made["summary"] == {
+        "experiments": 2,
+        "planned": 2,
+        "by_verdict": {"judged": 2, "inconclusive": 0, "error": 0},
+        "by_orchestrator": {
+            "outage": 0, "stall": 0, "network": 0, "more-resources": 0, "less-resources": 0, "timing": 0, "none": 2,
+        },
+        "by_client": {"unreachable": 0, "intermittent": 0, "slower": 0, "none": 2},
+    }  # fmt: skip
+    assert [g["verdict"] for g in made["golden"]] == ["judged"] * 4  # type: ignore[union-attr, index, call-overload]
+
+
+def test_experiments_come_in_the_order_of_the_plan(tmp_path: Path) -> None:
+    made = shown(tmp_path)
+    assert [e["id"] for e in made["experiments"]] == [e.id for e in FAULTS]  # type: ignore[union-attr, index, call-overload]
+
+
+def test_a_run_that_has_only_begun_is_valid_too(tmp_path: Path) -> None:
+    made = shown(tmp_path, finished=1)
+    valid(made)
+    assert (made["experiments"], made["summary"]["experiments"], made["summary"]["planned"]) == ([], 0, 2)  # type: ignore[index, call-overload]
+
+
+def test_what_was_not_judged_has_no_classes_and_is_counted_by_its_state() -> None:
+    failed = record(verdict=Verdict(state=State.ERROR, reasons=("x",)), observation=None, reset=None, incidents=())
+    made = experiment_document(failed)
+    assert (made["verdict"], made["orchestrator"], made["client"], made["aware"], made["reset"]) == (
+        "error",
+        None,
+        None,
+        None,
+        None,
+    )
+    summary = {"experiments": 1, "by_verdict": {"error": 1}, "by_orchestrator": {}, "by_client": {}}
+    valid({"schema": 1, "summary": summary, "golden": [], "experiments": [made]})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"orchestrator": "broken"},
+        {"orchestrator": None},
+        {"verdict": "passed"},
+        {"aware": "yes"},
+        {"target": {}},
+        {"reset": {"rung": "rollback"}},
+        {"reasons": "none"},
+    ],
+)
+def test_the_schema_refuses_what_is_not_of_the_shape(change: dict[str, JSONValue]) -> None:
+    made = {**experiment_document(record()), **change}
+    summary = {"experiments": 1, "by_verdict": {}, "by_orchestrator": {}, "by_client": {}}
+    with pytest.raises(jsonschema.ValidationError):
+        valid({"schema": 1, "summary": summary, "golden": [], "experiments": [made]})
+
+
+def test_a_golden_run_is_no_experiment_with_a_fault() -> None:
+    with pytest.raises(ValueError, match="golden"):
+        experiment_document(record(PLAN.experiments[0]))

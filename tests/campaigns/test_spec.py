@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from campaigns import spec as spec_module
+from campaigns.spec import (
+    CampaignSpec,
+    FaultSpec,
+    TimeLimits,
+    load_preset,
+    load_spec,
+    parse_spec,
+    presets,
+    spec_to_json,
+)
+from injector.errors import InputError
+from injector.targets import Channel
+from tests.campaigns.builders import SPEC
+
+FAULT = """
+name: small
+faults:
+  - why: because
+    channel: {channel}
+    model: {model}
+    parameters: {parameters}
+    target: {{kind: {kind}, identity: {identity}{more}}}
+"""
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(InputError) as raised:
+        parse_spec(text, file="campaign.yaml")
+    return [str(p) for p in raised.value.problems]
+
+
+def fault(
+    channel: str = "apiserver-to-etcd",
+    model: str = "value-set",
+    parameters: str = "{value: wax}",
+    kind: str = "Service",
+    identity: str = "Service/default/web",
+    more: str = ', field: "spec.selector[app]"',
+) -> str:
+    return FAULT.format(channel=channel, model=model, parameters=parameters, kind=kind, identity=identity, more=more)
+
+
+def test_a_good_spec_is_read_with_its_defaults() -> None:
+    spec = parse_spec(SPEC, file="x.yaml")
+    assert (spec.name, spec.golden, spec.seed, spec.parallelism, spec.workloads) == ("small", 4, 1, "auto", ["deploy"])
+    assert (spec.cluster.kind, spec.cluster.nodes, spec.cluster.profile) == ("sandbox", 3, "fast")
+    assert [f.target.occurrence for f in spec.faults] == [1, 1]
+    assert spec.faults[1].target.field is None
+
+
+def test_five_mistakes_of_different_sorts_are_five_located_problems_in_the_files_order() -> None:
+    text = """
+name: Small
+workloads: [deplay]
+golden: many
+faults:
+  - why: because
+    channel: apiserver-to-etcd
+    model: bit-flip
+    parameters: {bit: x}
+    target: {kind: Service, identity: Service/default/web, field: "spec.selector[app]", occurrence: 0}
+"""
+    assert problems(text) == [
+        "campaign.yaml: name: expected a text that matches ^[a-z0-9][a-z0-9-]{0,62}$, got 'Small'",
+        "campaign.yaml: workloads[0]: no workload 'deplay'; did you mean 'deploy'?",
+        "campaign.yaml: golden: expected a whole number, got 'many'",
+        "campaign.yaml: faults[0].parameters.bit: expected a whole number from 0 to 63, got 'x'",
+        "campaign.yaml: faults[0].target.occurrence: expected a number >= 1, got 0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name: a\ntiem_limits: {}", "tiem_limits: unknown key; did you mean 'time_limits'?"),
+        ("name: a\ntime_limits: {setle_s: 3}", "time_limits.setle_s: unknown key; did you mean 'settle_s'?"),
+        ("name: a\ntime_limits: {settle_s: 0}", "time_limits.settle_s: expected a number > 0.0, got 0"),
+        ("golden: 5", "name: is missing"),
+        ("name: a\ngolden: 2", "golden: expected a number >= 3, got 2"),
+        ("name: a\ngolden: true", "golden: expected a whole number, got True"),
+        ("name: a\nparallelism: 0", "parallelism: expected auto or a whole number from 1 to 64, got 0"),
+        ("name: a\nparallelism: true", "parallelism: expected auto or a whole number from 1 to 64, got True"),
+        ("name: a\ncluster: {kind: knid}", "cluster.kind: expected sandbox, got 'knid'"),
+        ("name: a\ncluster: {profile: fats}", "did you mean 'fast'?"),
+        ("name: a\nworkloads: []", "workloads: expected at least one entry, got none"),
+        ("name: a\nworkloads: [deploy, deploy]", "workloads[1]: 'deploy' is named twice"),
+        ("name: a\nfaults: {}", "faults: expected a list, got {}"),
+        ("name: a\nfaults: [7]", "faults[0]: expected a mapping, got 7"),
+        ("- 1", "expected a mapping with name, faults, …, got [1]"),
+        ("", "expected a mapping with name, faults, …, got None"),
+        (fault(channel="apiserver-to-etc"), "channel: expected apiserver-to-etcd or at-rest-write, got 'apiserver"),
+        (fault(model="valeu-set"), "faults[0].model: no fault model 'valeu-set'; did you mean 'value-set'?"),
+        (fault(parameters="{value: a, bit: 1}"), "faults[0].parameters.bit: unknown parameter 'bit'"),
+        (fault(kind="Servce", identity="Servce/default/web"), "no kind 'Servce' in Kubernetes; did you mean "),
+        (fault(more=', group: apps, field: "spec.selector[app]"'), "target.group: Service is of group '', got 'apps'"),
+        (fault(identity="Pod/default/web"), "target.identity: expected it to begin with Service/, got 'Pod/"),
+        (fault(identity="Service"), "target.identity: expected KIND/NAMESPACE/NAME"),
+        (fault(identity='"Service/default/web#0"'), "target.identity: expected KIND/NAMESPACE/NAME"),
+        (fault(more=""), "faults[0].target.field: is missing: value-set changes a field"),
+        (fault(more=", field: spec..x"), "target.field: field path 'spec..x' can't be read from character 6 on"),
+        (fault(more=', field: "spec.selctor[app]"'), "Service.spec has no field 'selctor'; did you mean 'selector'?"),
+        (fault(more=", field: spec.selector"), "Service.spec.selector is a map: name one key in brackets"),
+        (fault(more=", field: spec.ports.port"), "Service.spec.ports is a list: name one element in brackets"),
+        (fault(more=', field: "spec.type[0]"'), "Service.spec.type takes no brackets"),
+        (fault(more=", field: spec.type.x"), "Service.spec.type is a value; it has no 'x'"),
+        (fault(more=", field: spec"), "Service.spec is an object; name one of its fields: allocate"),
+        (fault(parameters="{value: 7}"), "parameters.value: spec.selector[app] is of type string"),
+        (fault(model="drop", parameters="{}"), "target.field: drop is done to the whole message: expected no field"),
+        (fault(model="boolean-invert", parameters="{}"), "is of type string; boolean-invert is for booleans"),
+        (fault(channel="at-rest-write", model="drop", parameters="{}", more=""), "nothing is on its way at rest"),
+        (
+            fault(channel="at-rest-write", more=', field: "spec.selector[app]", occurrence: 2'),
+            "target.occurrence: at rest nothing occurs twice: expected 1, got 2",
+        ),
+    ],
+)  # fmt: skip
+def test_every_mistake_is_one_problem_that_says_where_and_what_was_expected(text: str, expected: str) -> None:
+    found = problems(text)
+    assert len(found) == 1
+    assert found[0].startswith("campaign.yaml: ")
+    assert expected in found[0]
+
+
+def test_the_same_fault_twice_is_refused_however_it_is_written() -> None:
+    one = fault()
+    again = (
+        one.split("faults:\n")[1]
+        .replace("because", "another reason")
+        .replace("kind: Service,", "kind: Service, group: '',")
+    )
+    assert problems(one + again.replace("\n    target", "\n    target")) == [
+        "campaign.yaml: faults[1]: does the same as faults[0]"
+    ]
+
+
+def test_a_custom_resource_is_let_through_where_it_names_its_group() -> None:
+    text = fault(kind="Widget", identity="Widget/default/w", more=", group: example.com", model="drop", parameters="{}")
+    assert parse_spec(text, file="x").faults[0].target.kind == "Widget"
+
+
+def test_a_file_that_cannot_be_read_is_a_problem_of_that_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nothing\.yaml: can't be read"):
+        load_spec(tmp_path / "nothing.yaml")
+    (tmp_path / "latin.yaml").write_bytes(b"name: \xff")
+    with pytest.raises(InputError, match="can't be read"):
+        load_spec(tmp_path / "latin.yaml")
+
+
+def test_the_words_of_the_spec_are_those_of_the_program() -> None:
+    assert set(FaultSpec.model_json_schema()["properties"]["channel"]["enum"]) == {c.value for c in Channel}
+
+
+def test_workloads_and_time_limits_are_those_that_experiments_have() -> None:
+    from campaigns.experiment import Limits
+    from campaigns.workloads import WORKLOADS
+
+    assert set(spec_module.WORKLOADS) == set(WORKLOADS)
+    assert {*Limits.__dataclass_fields__, "experiment_s"} == set(TimeLimits.model_fields)
+
+
+def schema_of_the_models() -> dict[str, object]:
+    """What mutineer/schemas/spec.schema.json has to hold."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **CampaignSpec.model_json_schema()}
+
+
+def test_the_shipped_schema_is_the_models_and_takes_every_preset() -> None:
+    shipped = json.loads((Path(spec_module.__file__).parents[1] / "mutineer/schemas/spec.schema.json").read_text())
+    made = CampaignSpec.model_json_schema()
+    assert {k: v for k, v in shipped.items() if k != "$schema"} == made, (
+        "write it anew: see tests/campaigns/test_spec.py"
+    )
+    for name in presets():
+        jsonschema.validate(yaml.safe_load(load_preset(name)[1]), shipped)
+
+
+def test_the_quickstart_has_at_least_24_faults_that_differ_in_kind_model_and_channel() -> None:
+    spec, text = load_preset("quickstart")
+    assert (spec.name, spec.golden, spec.workloads) == ("quickstart", 10, ["deploy"])
+    assert len(spec.faults) >= 24
+    assert {f.channel for f in spec.faults} == {"apiserver-to-etcd", "at-rest-write"}
+    assert {f.model for f in spec.faults} == {"bit-flip", "value-set", "boolean-invert", "byte-flip", "drop"}
+    kinds = {f.target.kind for f in spec.faults}
+    assert kinds >= {"Service", "EndpointSlice", "Deployment", "ReplicaSet", "Pod", "Node"}
+    assert parse_spec(text, file="quickstart.yaml") == spec
+
+
+def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
+    with pytest.raises(InputError, match="no preset 'quickstrat'; there are: quickstart"):
+        load_preset("quickstrat")
+
+
+def test_a_spec_as_json_has_all_defaults_filled_in() -> None:
+    document = spec_to_json(parse_spec("name: a", file="x"))
+    assert isinstance(document, dict)
+    assert document["time_limits"]["canary_s"] == 12.0  # type: ignore[index, call-overload]

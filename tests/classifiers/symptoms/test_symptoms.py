@@ -1,0 +1,120 @@
+"""Lines between neighbouring classes that the labelled set (test_judge) does not draw."""
+
+from __future__ import annotations
+
+import pytest
+
+from classifiers.observation import CanaryRecord
+from classifiers.symptoms import less_resources, more_resources, network, outage, stall, timing
+from classifiers.verdict import OrchestratorFailure
+from tests.builders import CANARY, baseline, canary, counts, faulty, firing, pods, probes, samples, writes
+from tests.classifiers.labelled import TIMEOUTS, UP_THEN_DOWN, runaway
+
+BASELINE = baseline()
+REFUSED = CanaryRecord(stages=dict.fromkeys(CANARY), deadline_s=10.0, error="500 from the API")
+LATE = {"applied": 0.2, "pods-ready": 2.1, "traffic": 4.0, "settled": 15.0}
+
+
+def test_services_down_with_a_control_plane_that_works_are_no_outage() -> None:
+    assert outage.detect(faulty(probes=probes(TIMEOUTS)), BASELINE) is None
+
+
+def test_services_down_from_some_nodes_only_are_no_outage_even_if_the_canary_is_refused() -> None:
+    assert outage.detect(faulty(probes=probes(UP_THEN_DOWN, only="node-1"), canary=REFUSED), BASELINE) is None
+    assert outage.detect(faulty(probes=probes(UP_THEN_DOWN), canary=REFUSED), BASELINE) is not None
+
+
+def test_a_warning_to_a_canary_that_was_created_is_no_stall() -> None:
+    warned = CanaryRecord(stages=CANARY, deadline_s=10.0, error="Warning: deprecated")
+    assert stall.detect(faulty(canary=warned), BASELINE) is None
+
+
+def test_a_stall_names_the_first_stage_that_is_missing() -> None:
+    found = stall.detect(faulty(canary=canary(pod_scheduled=None, pod_ready=None, endpoints=None)), BASELINE)
+    assert found is not None
+    assert "`pod-scheduled` within 10 s (golden 0.3 s)" in found.why
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"milestones": {"settled": 6.0}},
+        {"pods": pods(1, ready=0)},
+        {"writes": (*writes(0), *(w for w in writes() if w.identity == "Pod/default/web#1"))},
+        {"writes": (*writes(0), *(w for w in writes(0) if w.kind == "ReplicaSet"))},
+    ],
+)
+def test_a_workload_that_is_quiet_has_some_pods_or_piles_things_up_is_no_hot_loop(changes: dict[str, object]) -> None:
+    looping: dict[str, object] = {"milestones": {"settled": None}, "pods": (), "writes": writes(0)}
+    assert stall.detect(faulty(**looping), BASELINE) is not None
+    assert stall.detect(faulty(**{**looping, **changes}), BASELINE) is None
+
+
+def test_traffic_that_failed_for_a_while_but_flows_at_the_end_is_no_network_failure() -> None:
+    gap = samples(lambda t: "ok" if 4 <= t < 8 or t >= 12 else "timeout")
+    assert network.detect(faulty(probes=probes(gap)), BASELINE) is None
+
+
+def test_failures_with_no_ready_pod_are_not_the_networks() -> None:
+    assert network.detect(faulty(probes=probes(TIMEOUTS), pods=pods(6, ready=0)), BASELINE) is None
+
+
+def test_a_few_failures_with_pods_missing_are_the_missing_pods_doing() -> None:
+    flaky = probes(samples(lambda t: "ok" if t < 12 or int(t * 10) % 6 else "timeout"))
+    assert network.detect(faulty(probes=flaky, pods=pods(6, ready=5)), BASELINE) is None
+
+
+def test_a_canary_that_did_not_get_to_its_endpoints_is_not_the_networks() -> None:
+    assert network.detect(faulty(canary=canary(endpoints=None, traffic=None)), BASELINE) is None
+
+
+def test_the_words_of_network_tell_from_where() -> None:
+    some = network.detect(faulty(probes=probes(UP_THEN_DOWN, only="node-2")), BASELINE)
+    every = network.detect(faulty(probes=probes(UP_THEN_DOWN)), BASELINE)
+    assert some is not None and "unreachable from node-2 at the end" in some.why
+    assert every is not None and "unreachable from every node at the end" in every.why
+
+
+def test_a_kind_that_no_golden_run_has_is_one_too_many() -> None:
+    assert more_resources.detect(faulty(final_counts=counts(ConfigMap=1)), BASELINE) is not None
+
+
+def test_a_surge_at_the_peak_is_allowed_up_to_a_quarter_but_nothing_at_the_end() -> None:
+    assert more_resources.detect(faulty(peak_counts=counts(Pod=8)), BASELINE) is None
+    assert more_resources.detect(faulty(peak_counts=counts(Pod=9)), BASELINE) is not None
+    assert more_resources.detect(faulty(final_counts=counts(Pod=7)), BASELINE) is not None
+
+
+def test_a_runaway_is_told_by_its_rate_at_the_end() -> None:
+    found = more_resources.detect(faulty(writes=runaway(), final_counts=counts(Pod=206)), BASELINE)
+    assert found is not None
+    assert "206 of Pod at the end, golden 6, runaway: 9.7 of Pod created per second to the end, 206 in all" in found.why
+    stopped = tuple(w for w in runaway() if w.at_s < 12)
+    assert more_resources.detect(faulty(writes=stopped), BASELINE) is None
+
+
+def test_less_resources_names_pods_that_are_not_ready() -> None:
+    found = less_resources.detect(faulty(pods=pods(6, ready=2)), BASELINE)
+    assert found is not None
+    assert "2 pods ready at the end, golden 6 (not ready: Pod/default/web#3 Pending on node-3" in found.why
+    assert found.why.endswith("…)")
+
+
+def test_more_ready_pods_than_golden_are_not_less() -> None:
+    assert less_resources.detect(faulty(pods=pods(9)), BASELINE) is None
+
+
+def test_a_milestone_is_not_late_after_a_fault_that_came_when_golden_runs_had_reached_it() -> None:
+    assert timing.detect(faulty(milestones=LATE), BASELINE) is not None
+    at_rest = firing(at_s=7.0, revision=None)
+    assert timing.detect(faulty(milestones=LATE, firings=(at_rest,)), BASELINE) is None
+    never = {**LATE, "settled": None}
+    found = timing.detect(faulty(milestones=never, firings=(at_rest,)), BASELINE)
+    assert found is not None and "`settled` never came" in found.why
+
+
+def test_every_symptom_is_of_its_own_class() -> None:
+    found = timing.detect(faulty(milestones=LATE), BASELINE)
+    assert found is not None
+    assert found.orchestrator is OrchestratorFailure.TIMING
+    assert "`settled` came after 15.0 s, golden 6..6.4 s (late from 9.3 s)" in found.why

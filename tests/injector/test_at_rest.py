@@ -1,0 +1,193 @@
+"""Edits in a real etcd, and their undo."""
+
+from __future__ import annotations
+
+import base64
+import json
+import stat
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import injector.at_rest
+from injector.at_rest import AtRest, Undone
+from injector.codec import locate
+from injector.corrupt import Corruption, corrupt
+from injector.errors import FaultError, HarnessError
+from injector.rules import Rule
+from injector.targets import Channel, Target
+from tests.injector.conftest import Etcd, connected
+from tests.injector.stored import KEYS, golden
+from tests.injector.test_identity import stored
+
+WEB, DEPLOYMENT = KEYS["deployment"], golden("deployment")
+TARGET = Target(kind="Deployment", identity="Deployment/default/web", group="apps", field="spec.replicas")
+RULE = Rule(
+    id="e1/x", channel=Channel.AT_REST_WRITE, model="value-set", target=TARGET, parameters={"value": 67}
+)  # fmt: skip
+
+
+def put(etcd: Etcd, *items: tuple[str, bytes]) -> int:
+    """Puts in this order; the last one's revision."""
+    with connected(etcd.address) as client:
+        return [client.put(key, value).header.revision for key, value in items][-1]
+
+
+def get(etcd: Etcd, key: str) -> tuple[bytes | None, Any]:
+    with connected(etcd.address) as client:
+        found: tuple[bytes | None, Any] = client.get(key)
+        return found
+
+
+def test_the_target_is_found_changed_and_every_piece_of_evidence_is_there(etcd: Etcd, tmp_path: Path) -> None:
+    put(etcd, (WEB, DEPLOYMENT), (KEYS["service"], golden("service")))
+    firing = AtRest(etcd.address, tmp_path / "undo").inject(RULE)
+    value, meta = get(etcd, WEB)
+    assert value == firing.after and locate(firing.after, "spec.replicas").value == 67
+    assert firing == replace(
+        firing,
+        rule_id="e1/x",
+        key=WEB,
+        identity="Deployment/default/web",
+        operation="put",
+        before=DEPLOYMENT,
+        span=locate(DEPLOYMENT, "spec.replicas").span,
+        field_before=locate(DEPLOYMENT, "spec.replicas").value,
+        field_after=67,
+        accepted=True,
+        revision=meta.mod_revision,
+        told=None,
+    )
+    assert get(etcd, KEYS["service"])[0] == golden("service")
+
+
+def test_the_undo_record_is_there_before_the_value_changes_and_for_its_owner_only(
+    etcd: Etcd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revision = put(etcd, (WEB, DEPLOYMENT))
+    at_rest = AtRest(etcd.address, tmp_path / "undo")
+    records: list[dict[str, Any]] = []
+    put_if = injector.at_rest._Etcd.put_if
+
+    def look_first(self: Any, *args: Any, **kwargs: Any) -> int | None:
+        (record,) = at_rest.pending()
+        assert stat.S_IMODE(record.stat().st_mode) == 0o600 and stat.S_IMODE(record.parent.stat().st_mode) == 0o700
+        records.append(json.loads(record.read_text()))
+        return put_if(self, *args, **kwargs)
+
+    monkeypatch.setattr(injector.at_rest._Etcd, "put_if", look_first)
+    at_rest.inject(RULE)
+    (record,) = records
+    assert (record["schema"], record["rule_id"], record["mod_revision"]) == (1, "e1/x", revision)
+    assert base64.b64decode(record["value"]) == DEPLOYMENT and base64.b64decode(record["key"]) == WEB.encode()
+
+
+def test_undo_restores_the_value_and_removes_the_record(etcd: Etcd, tmp_path: Path) -> None:
+    put(etcd, (WEB, DEPLOYMENT))
+    at_rest = AtRest(etcd.address, tmp_path)
+    at_rest.inject(RULE)
+    (record,) = at_rest.pending()
+    assert AtRest(etcd.address, tmp_path).undo(record) is Undone.RESTORED
+    assert get(etcd, WEB)[0] == DEPLOYMENT and at_rest.pending() == ()
+
+
+def test_undo_leaves_alone_what_is_mended_or_gone(etcd: Etcd, tmp_path: Path) -> None:
+    put(etcd, (WEB, DEPLOYMENT))
+    at_rest = AtRest(etcd.address, tmp_path)
+    at_rest.inject(RULE)
+    put(etcd, (WEB, DEPLOYMENT))
+    at_rest.inject(RULE)
+    mended, second = at_rest.pending()
+    put(etcd, (WEB, DEPLOYMENT))
+    assert at_rest.undo(mended) is Undone.UNCHANGED
+    with connected(etcd.address) as client:
+        client.delete(WEB)
+    assert at_rest.undo(second) is Undone.GONE
+    assert get(etcd, WEB)[0] is None
+
+
+def test_a_writer_in_between_is_noticed_and_the_newer_value_is_what_gets_changed(
+    etcd: Etcd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(etcd, (WEB, DEPLOYMENT))
+    newer = corrupt(DEPLOYMENT, "value-set", {"value": 5}, "spec.replicas").after
+    calls: list[bytes] = []
+
+    def slow(value: bytes, *args: Any, **kwargs: Any) -> Corruption:
+        calls.append(value)
+        if len(calls) == 1:
+            put(etcd, (WEB, newer))
+        return corrupt(value, *args, **kwargs)
+
+    monkeypatch.setattr(injector.at_rest, "corrupt", slow)
+    at_rest = AtRest(etcd.address, tmp_path)
+    firing = at_rest.inject(RULE)
+    assert calls == [DEPLOYMENT, newer] and (firing.before, firing.field_before) == (newer, 5)
+    (record,) = at_rest.pending()
+    assert base64.b64decode(json.loads(record.read_text())["value"]) == newer
+
+
+def test_a_fault_that_does_not_fit_leaves_neither_a_change_nor_a_record(etcd: Etcd, tmp_path: Path) -> None:
+    revision = put(etcd, (WEB, DEPLOYMENT))
+    at_rest = AtRest(etcd.address, tmp_path)
+    same = locate(DEPLOYMENT, "spec.replicas").value
+    with pytest.raises(FaultError, match="already has the value"):
+        at_rest.inject(replace(RULE, parameters={"value": same}))
+    assert get(etcd, WEB)[1].mod_revision == revision and at_rest.pending() == ()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (replace(RULE, model="drop", parameters={}), "no message to drop at rest"),
+        (replace(RULE, channel=Channel.APISERVER_TO_ETCD), "expected channel at-rest-write"),
+        (replace(RULE, target=replace(TARGET, occurrence=2)), "no occurrence 2"),
+    ],
+)
+def test_what_can_t_be_done_at_rest_is_refused(wrong: Rule, words: str, tmp_path: Path) -> None:
+    with pytest.raises(FaultError, match=words):
+        AtRest(("127.0.0.1", 1), tmp_path).inject(wrong)
+
+
+def pod(name: str) -> tuple[str, bytes]:
+    return f"/registry/pods/default/{name}", stored("Pod", name, generate_name="web-")
+
+
+def pod_rule(number: int) -> Rule:
+    target = Target(kind="Pod", identity=f"Pod/default/web#{number}", field="metadata.name")
+    return Rule(id="p", channel=Channel.AT_REST_WRITE, model="bit-flip", target=target)
+
+
+def test_ordinals_count_creations_and_with_r0_the_baseline_comes_first_in_order_of_key(
+    etcd: Etcd, tmp_path: Path
+) -> None:
+    r0 = put(etcd, pod("web-y"), pod("web-x"))
+    put(etcd, pod("web-b"), pod("web-a"))
+    at_rest = AtRest(etcd.address, tmp_path)
+    by_creation = [at_rest.inject(pod_rule(n)).key[-1] for n in (1, 2, 3, 4)]
+    assert by_creation == ["y", "x", "b", "a"]
+    for record in at_rest.pending():
+        at_rest.undo(record)
+    assert [at_rest.inject(pod_rule(n), r0=r0).key[-1] for n in (1, 2, 3, 4)] == ["x", "y", "b", "a"]
+
+
+def test_an_identity_that_is_not_there_is_refused_naming_its_siblings(etcd: Etcd, tmp_path: Path) -> None:
+    put(etcd, pod("web-a"))
+    with pytest.raises(FaultError, match="no stored core object is Pod/default/web#9; there is Pod/default/web#1"):
+        AtRest(etcd.address, tmp_path).inject(pod_rule(9))
+
+
+def test_an_etcd_that_is_not_there_is_a_harness_error(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="127.0.0.1:1 does not do as asked"):
+        AtRest(("127.0.0.1", 1), tmp_path, timeout_s=0.5).inject(RULE)
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"schema": 9, "key": "", "value": ""}', "[]"])
+def test_a_record_that_can_t_be_read_is_a_harness_error_and_stays(content: str, tmp_path: Path) -> None:
+    record = tmp_path / "r.json"
+    record.write_text(content)
+    with pytest.raises(HarnessError, match=r"r\.json"):
+        AtRest(("127.0.0.1", 1), tmp_path).undo(record)
+    assert record.exists()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,6 +130,7 @@ class Experiment:
             firings=self._firings,
             near_misses=self._near_misses,
             user_errors=(*told, *end.signs),
+            caps=_caps(self._cluster, self._keyspace, history),
             user_asked=self._rule is None or self._in_flight,
             blind=tuple(blind),
             undecodable=history.undecodable(),
@@ -222,6 +224,17 @@ def _signs(history: History, namespace: str) -> tuple[str, ...]:
         if event.get("type") == "Warning" and about.get("namespace") == namespace:
             signs[f"warning event {event.get('reason')} on a {about.get('kind')}"] = None
     return tuple(signs)
+
+
+def _caps(cluster: Cluster, keyspace: KeySpace, history: History) -> tuple[str, ...]:
+    """The host guard's caps that were hit, in words: what they broke is ours, not the cluster's."""
+    pods = Counter(str(o.tree.get("spec", {}).get("nodeName")) for o in history.of_kind("Pod") if o.tree)
+    cap = cluster.pods_per_node
+    full = [node for node in cluster.vantage_points() if cap is not None and pods[node] >= cap]
+    caps = [f"{', '.join(full)}: {cap} pods, as many as the host guard lets a node have"] if full else []
+    if keyspace.full():
+        caps.append("etcd's quota, capped by the host guard, is used up")
+    return tuple(caps)
 
 
 def _since(before: Mapping[str, ComponentHealth], after: tuple[ComponentHealth, ...]) -> tuple[ComponentHealth, ...]:

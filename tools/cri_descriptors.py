@@ -17,7 +17,8 @@ OUTPUT = Path(__file__).parents[1] / "campaigns/clusters/sandbox/cri/runtime_v1.
 
 def main(folder: str) -> int:
     source = Path(folder) / "api.proto"
-    return int(protoc.main(["protoc", f"-I{folder}", f"--descriptor_set_out={OUTPUT}", "--include_imports", str(source)]))
+    options = [f"-I{folder}", f"--descriptor_set_out={OUTPUT}", "--include_imports"]
+    return int(protoc.main(["protoc", *options, str(source)]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 module mutineer.test/loadgen
 
-go 1.26
+go 1.24.0
 
 require go.etcd.io/etcd/client/v3 v3.6.8
 

@@ -65,6 +65,10 @@ class KeySpace:
         """etcd's current revision."""
         return int(self._asked(lambda: self._client.get_response("/")).header.revision)
 
+    def full(self) -> bool:
+        """Whether etcd has raised its NOSPACE alarm: the quota is used up and it takes no more writes."""
+        return bool(self._asked(lambda: list(self._client.list_alarms())))
+
     def dump(self, prefix: str = _EVERYTHING) -> dict[str, Stored]:
         """Every key below `prefix`, read at one revision."""
         response = self._asked(lambda: self._client.get_prefix_response(prefix))
@@ -110,7 +114,9 @@ class KeySpace:
             try:
                 for response in stream:
                     if response.canceled:
-                        failed(f"etcd ended the watch: {response.cancel_reason or 'no reason given'}")
+                        compacted = f"it is compacted up to revision {response.compact_revision}"
+                        why = compacted if response.compact_revision else "no reason given"
+                        failed(f"etcd ended the watch: {response.cancel_reason or why}")
                         return
                     if response.events:
                         told([_change(event) for event in response.events])

@@ -39,6 +39,10 @@ class Cluster(Protocol):
     def pids(self) -> Mapping[str, int]:
         """Component name → process id, where the component is a local process."""
 
+    @property
+    def pods_per_node(self) -> int | None:
+        """The host guard's cap on pods of one node; None if there is none of ours."""
+
     def vantage_points(self) -> Sequence[str]:
         """Names of the nodes from which probes can run."""
 

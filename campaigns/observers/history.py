@@ -138,6 +138,11 @@ class History:
             found = [o for o in self._live.values() if o.who.kind == kind and o.who.namespace == namespace]
         return sorted(found, key=lambda stored: stored.key)
 
+    def of_kind(self, kind: str) -> list[StoredObject]:
+        """Live objects of one kind in all namespaces."""
+        with self.changed:
+            return [o for o in self._live.values() if o.who.kind == kind]
+
     def get(self, key: str) -> StoredObject | None:
         """The live object at one etcd key."""
         with self.changed:

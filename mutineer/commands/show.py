@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -21,7 +22,7 @@ from injector.rules import JSONValue
 from mutineer.report.sentences import object_name
 from mutineer.story import SEVERITY, story
 
-__all__ = ["command"]
+__all__ = ["command", "print_summary"]
 
 
 @click.command("show")
@@ -48,6 +49,12 @@ def command(run: str | None, experiment: str | None, as_json: bool) -> None:
             console.print(story(record, _baseline(opened, record)))
         else:
             _print_run(console, opened)
+
+
+def print_summary(folder: Path) -> None:
+    """What `mutineer show RUN` prints."""
+    with open_run(folder) as opened:
+        _print_run(Console(file=sys.stdout, highlight=False, markup=False), opened)
 
 
 def _one(record: ExperimentRecord) -> dict[str, JSONValue]:

@@ -180,7 +180,7 @@ def test_an_identity_that_is_not_there_is_refused_naming_its_siblings(etcd: Etcd
 
 
 def test_an_etcd_that_is_not_there_is_a_harness_error(tmp_path: Path) -> None:
-    with pytest.raises(HarnessError, match="127.0.0.1:1 does not do as asked"):
+    with pytest.raises(HarnessError, match=r"127\.0\.0\.1:1 does not do as asked"):
         AtRest(("127.0.0.1", 1), tmp_path, timeout_s=0.5).inject(RULE)
 
 

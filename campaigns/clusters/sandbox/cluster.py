@@ -296,6 +296,10 @@ class Sandbox:
     def pids(self) -> dict[str, int]:
         return {name: process.pid for name, process in self.processes.items() if process.pid is not None}
 
+    @property
+    def pods_per_node(self) -> int | None:
+        return components.MAX_PODS_PER_NODE
+
     def vantage_points(self) -> Sequence[str]:
         return [node.name for node in self._nodes]
 

@@ -117,7 +117,7 @@ def launch(config: SandboxConfig, module: str, *, pipes: bool, dies_with_us: boo
     pipes         its stdin and stdout are pipes, otherwise its output goes to logs/sandbox.log
     """
     # held before it has its name, so that a `lock` that is free always is a dead sandbox's
-    new = config.folder / "lock.new"
+    new = config.folder / f"lock.{os.getpid()}"
     lock = os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     log = (config.folder / "logs" / "sandbox.log").open("ab")
     namespaces = ("--user", "--map-root-user", "--net", "--pid", "--ipc", "--uts", "--fork", "--mount", "--mount-proc")
@@ -128,7 +128,7 @@ def launch(config: SandboxConfig, module: str, *, pipes: bool, dies_with_us: boo
     ]  # fmt: skip
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        new.rename(config.folder / "lock")
+        (config.folder / "lock").hardlink_to(new)
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
@@ -139,9 +139,10 @@ def launch(config: SandboxConfig, module: str, *, pipes: bool, dies_with_us: boo
             cwd="/",
             env={**os.environ, "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), *SBIN])},
         )
-    except BlockingIOError:
-        raise ClusterError(f"the sandbox {config.name!r} is running already") from None
+    except FileExistsError:
+        raise ClusterError(f"the sandbox {config.name!r} was launched already") from None
     finally:
+        new.unlink()
         os.close(lock)
         log.close()
     return Launched(config, process)
@@ -244,10 +245,10 @@ def down(name: str) -> None:
 def _first_process(folder: Path) -> int | None:
     """The first process of the namespace, found by the lock that it holds: whoever started it may have been killed
     before it could write state.json."""
-    lock = str(folder / "lock")
+    lock = (folder / "lock").stat()
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it ended meanwhile, or is somebody else's
-            if any(str(descriptor.readlink()) == lock for descriptor in (process / "fd").iterdir()):
+            if any(os.path.samestat(descriptor.stat(), lock) for descriptor in (process / "fd").iterdir()):
                 status = (process / "status").read_text()
                 pids = next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[1:]
                 if len(pids) > 1 and pids[-1] == "1":

@@ -106,30 +106,29 @@ def rollback(
     keyspace: KeySpace, baseline: Baseline, node_now: Callable[[], Mapping[str, str]], *, within_s: float
 ) -> str:
     """Rolls back and proves it; returns the proof in words. `node_now` tells what is not as it was on the nodes (node
-    → in words; empty when clean). ClusterError with what still differs if the deadline comes first."""
+    → in words; empty when clean). ClusterError with what differed last if the deadline comes first."""
     deadline = time.monotonic() + within_s
     rounds, clean_since = 0, None
-    left: list[str] = []
+    last: list[str] = []  # what differed when last something did: it may be gone just when the deadline comes
     while time.monotonic() < deadline:
         puts, deletes = differences(baseline.keys, keyspace.dump())
         left = [*puts, *deletes]
         hard = [key for key in left if not is_volatile(key)]
         if left:
             keyspace.write(puts, deletes)
-            rounds += 1
+            rounds, last = rounds + 1, left
         if hard:
             clean_since = None
             continue
         dirty = node_now()
         if dirty:
             clean_since = None
-            left = [f"{node}: {what}" for node, what in dirty.items()]
+            last = [f"{node}: {what}" for node, what in dirty.items()]
         elif clean_since is None:
             clean_since = time.monotonic()
         elif time.monotonic() - clean_since >= _STILL_S:
             compared = sum(not is_volatile(key) for key in baseline.keys)
             return f"{compared} keys equal to the baseline after {rounds} rounds; {len(baseline.nodes)} nodes clean"
         time.sleep(0.05)
-    shown = ", ".join(left[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
-    shown = shown or f"nothing any more, but for less than {_STILL_S:g} s"
-    raise ClusterError(f"the baseline did not come back within {within_s:g} s; still different: {shown}")
+    shown = ", ".join(last[:5]) + (f" and {len(last) - 5} more" if len(last) > 5 else "")
+    raise ClusterError(f"the baseline did not come back to stay within {within_s:g} s; differed last: {shown or '-'}")

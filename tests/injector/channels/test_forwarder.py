@@ -140,7 +140,7 @@ def test_a_write_dropped_with_a_timeout_ends_with_the_clients_own_deadline(
     forwarder.control.arm(rule("drop", field=None, told="timeout"))
     with forwarder.etcd() as client:
         began = time.monotonic()
-        with pytest.raises(Exception) as caught:  # noqa: B017 - grpc's own class is private
+        with pytest.raises(Exception) as caught:
             transact(client, put_request(WEB, DEPLOYMENT), 0.4)
         assert caught.value.code().name == "DEADLINE_EXCEEDED"  # type: ignore[attr-defined]
         assert time.monotonic() - began >= 0.4
@@ -306,9 +306,7 @@ def test_a_port_or_control_path_in_use_is_said_and_nothing_is_taken_over(
     tmp_path: Path, forwarder: RunningForwarder
 ) -> None:
     busy = f"127.0.0.1:{forwarder.address[1]}"
-    ended = subprocess.run(
-        forwarder_command(busy, "127.0.0.1:1", tmp_path / "other"), capture_output=True, timeout=10
-    )
+    ended = subprocess.run(forwarder_command(busy, "127.0.0.1:1", tmp_path / "other"), capture_output=True, timeout=10)
     assert ended.returncode == 3 and b"choose a free port" in ended.stderr
     free = f"127.0.0.1:{free_port()}"
     ended = subprocess.run(

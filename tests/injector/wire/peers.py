@@ -1,4 +1,4 @@
-"""A client and a server that count windows and refuse what HTTP/2 forbids, and inspectors for the relay between them."""
+"""A client and a server that count windows and refuse what HTTP/2 forbids, and inspectors for the relay in between."""
 
 from __future__ import annotations
 
@@ -112,7 +112,9 @@ class Windows:
         return min(self.connection, self.streams.setdefault(stream, self.initial))
 
     def spend(self, stream: int, length: int) -> None:
-        assert length == 0 or length <= self.room(stream), f"{length} bytes on stream {stream}, room {self.room(stream)}"
+        assert length == 0 or length <= self.room(stream), (
+            f"{length} bytes on stream {stream}, room {self.room(stream)}"
+        )
         self.connection -= length
         self.streams[stream] -= length
 

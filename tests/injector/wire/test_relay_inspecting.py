@@ -250,3 +250,56 @@ def test_calls_that_began_before_a_rule_was_armed_are_not_looked_at() -> None:
     assert relay.from_client(data).to_upstream == [data]
     late = relay.from_client(request_headers(encoder, 3) + h2.frame(0, 1, 3, grpc_body(b"late")))
     assert frames_of(late.to_upstream)[-1].payload == grpc_body(b"changed")
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_header_blocks_keep_their_order_behind_data_that_waits_for_the_clients_window(watched: bool) -> None:
+    relay = relay_with(Inspecting(lambda m: Drop(Answer(0, message=b"made up")) if m == b"write" else None))
+    client, upstream = Client(), hpack.Encoder()
+    lost = relay.from_client(request_headers(client.encoder, 1) + h2.frame(0, 1, 1, grpc_body(b"write")))
+    client.receive(b"".join(lost.to_client))
+    if watched:
+        relay.from_client(request_headers(client.encoder, 3) + h2.frame(0, 1, 3, grpc_body(b"read")))
+    answer = bytes(65_535)  # all that upstream thinks the client can take; the made-up answer took 12 of it
+    said = h2.frame(1, 4, 3, upstream.encode([("x-first", "1")]))
+    said += b"".join(h2.data_frames(3, answer, end_stream=False, max_frame_bytes=16_384))
+    said += h2.frame(1, 5, 3, upstream.encode([("x-second", "2")]))
+    said += h2.frame(1, 4, 5, upstream.encode([("x-second", "2"), ("x-third", "3")]))
+    client.receive(b"".join(relay.from_upstream(said).to_client))
+    assert len(client.bodies[3]) == 65_535 - 12 and client.headers[3] == [{"x-first": "1"}] and 5 not in client.headers
+    output = relay.from_client(h2.window_update(0, 1))
+    assert [(f.stream, len(f.payload)) for f in frames_of(output.to_client)] == [(3, 1)]
+    client.receive(b"".join(output.to_client))
+    output = relay.from_client(h2.window_update(0, 65_546))
+    assert [f.stream for f in frames_of(output.to_client)] == [3, 3, 5]
+    client.receive(b"".join(output.to_client))
+    assert bytes(client.bodies[3]) == answer
+    assert client.headers[3][1] == {"x-second": "2"} and client.headers[5] == [{"x-second": "2", "x-third": "3"}]
+    assert output.to_upstream == [h2.window_update(0, 65_535)]
+
+
+def test_what_a_shrunk_message_leaves_over_goes_back_to_the_client_at_once() -> None:
+    relay = relay_with(Inspecting(lambda _: Replace(b"")))
+    output = relay.from_client(request_headers(hpack.Encoder(), 1) + h2.frame(0, 0, 1, grpc_body(b"x" * 300)))
+    assert sorted(output.to_client) == [h2.window_update(0, 300), h2.window_update(1, 300)]
+    output = relay.from_client(h2.frame(0, 1, 1, grpc_body(b"x" * 300)))
+    assert output.to_client == [h2.window_update(0, 300)]
+
+
+def test_a_message_that_is_cut_off_by_the_end_of_the_call_stays_as_it_is_behind_a_changed_one() -> None:
+    relay = relay_with(Inspecting(lambda _: Replace(b"changed")))
+    cut_off = grpc_body(b"never whole")[:-3]
+    output = relay.from_client(request_headers(hpack.Encoder(), 1) + h2.frame(0, 1, 1, grpc_body(b"whole") + cut_off))
+    assert frames_of(output.to_upstream)[-1].payload == grpc_body(b"changed") + cut_off
+
+
+def test_open_calls_windows_move_with_upstreams_initial_window_size() -> None:
+    relay = relay_with(Inspecting(lambda _: Replace(b"y" * 60_000)))
+    relay.from_client(request_headers(hpack.Encoder(), 1))
+    relay.from_upstream(h2.frame(h2.SETTINGS, 0, 0, b"\0\4" + (30_000).to_bytes(4, "big")))
+    output = relay.from_client(h2.frame(0, 1, 1, grpc_body(b"x")))
+    assert sum(len(f.payload) for f in frames_of(output.to_upstream)) == 30_000
+    output = relay.from_upstream(
+        h2.frame(h2.SETTINGS, 0, 0, b"\0\4" + (40_000).to_bytes(4, "big")) + h2.window_update(0, 1)
+    )
+    assert sum(len(f.payload) for f in frames_of(output.to_upstream)) == 10_000

@@ -27,7 +27,7 @@ def _class(name: str) -> Any:
     return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"{_PACKAGE}.{name}"))
 
 
-def new(name: str, **fields: Any) -> Any:
+def new(name: str, /, **fields: Any) -> Any:
     """A new message `runtime.v1.NAME` with `fields` set; protobuf's own errors for unknown names."""
     return _class(name)(**fields)
 

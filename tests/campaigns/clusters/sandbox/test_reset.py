@@ -1,0 +1,108 @@
+"""The rollback against a real etcd, and what counts as a difference."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from campaigns.clusters.keyspace import KeySpace, Stored
+from campaigns.clusters.sandbox.reset import Baseline, NodeState, differences, node_state, rollback
+from injector.codec import locate, replace, to_tree
+from injector.errors import ClusterError
+from tests.injector.stored import golden
+
+NODES = {"node-1": NodeState("", "")}
+LEASE = "/registry/leases/kube-node-lease/node-1"
+EVENT = "/registry/events/default/web.1"
+NODE = "/registry/minions/node-1"
+
+
+def stored(values: Mapping[str, bytes], revision: int = 1) -> dict[str, Stored]:
+    return {key: Stored(value, revision) for key, value in values.items()}
+
+
+def clean() -> dict[str, str]:
+    return {}
+
+
+def test_what_changed_is_put_back_what_is_gone_restored_what_is_new_deleted() -> None:
+    before = stored({"/registry/same": b"1", "/registry/changed": b"1", "/registry/gone": b"1"})
+    now = {**stored({"/registry/same": b"1"}), **stored({"/registry/changed": b"2", "/registry/new": b"1"}, 2)}
+    assert differences(before, now) == ({"/registry/changed": b"1", "/registry/gone": b"1"}, ["/registry/new"])
+
+
+def test_renewed_leases_are_no_difference_and_events_are_deleted() -> None:
+    before = stored({LEASE: b"1", EVENT: b"old"})
+    now = stored({LEASE: b"2", "/registry/leases/kube-system/new": b"1", EVENT: b"other", f"{EVENT}9": b"new"}, 2)
+    assert differences(before, now) == ({}, [f"{EVENT}9"])
+
+
+def node_with(field: str, value: bytes) -> bytes:
+    before = golden("node")
+    return replace(before, locate(before, field), value)
+
+
+def test_a_node_is_compared_without_its_status_and_with_all_the_rest() -> None:
+    tree = to_tree(golden("node"))
+    assert tree["status"]["conditions"] and tree["spec"]["podCIDR"]
+    before = stored({NODE: golden("node")})
+    heartbeat = node_with("status.conditions[0].reason", b"KubeletIsBusy")
+    assert differences(before, stored({NODE: heartbeat}, 2)) == ({}, [])
+    moved = node_with("spec.podCIDR", b"10.244.9.0/24")
+    assert differences(before, stored({NODE: moved}, 2)) == ({NODE: golden("node")}, [])
+    assert differences(before, stored({NODE: b"\xff broken"}, 2)) == ({NODE: golden("node")}, [])
+
+
+def test_rollback_restores_the_key_space_and_tells_what_it_compared(keyspace: KeySpace) -> None:
+    keyspace.write({"/registry/a": b"1", "/registry/b": b"1", LEASE: b"1"}, [])
+    baseline = Baseline(keyspace.dump(), NODES)
+    keyspace.write({"/registry/a": b"2", "/registry/c": b"1", LEASE: b"2", EVENT: b"1"}, ["/registry/b"])
+    proof = rollback(keyspace, baseline, clean, within_s=5)
+    found = {key: each.value for key, each in keyspace.dump().items()}
+    assert found == {"/registry/a": b"1", "/registry/b": b"1", LEASE: b"2"}
+    assert proof == "2 keys equal to the baseline after 1 rounds; 1 nodes clean"
+
+
+def test_rollback_waits_until_the_nodes_are_clean_too(keyspace: KeySpace) -> None:
+    answers = iter([{"node-1": "its routes differ"}, {"node-1": "its routes differ"}])
+    asked: list[object] = []
+
+    def node_now() -> dict[str, str]:
+        asked.append(None)
+        return next(answers, {})
+
+    rollback(keyspace, Baseline(keyspace.dump(), NODES), node_now, within_s=5)
+    assert len(asked) > 3
+    with pytest.raises(ClusterError, match=r"to stay within 0.3 s; differed last: node-1: containers"):
+        rollback(keyspace, Baseline(keyspace.dump(), NODES), lambda: {"node-1": "containers"}, within_s=0.3)
+
+
+def test_rollback_names_what_differs_when_something_keeps_writing(keyspace: KeySpace) -> None:
+    keyspace.write({"/registry/fought-over": b"1"}, [])
+    baseline, stop = Baseline(keyspace.dump(), NODES), threading.Event()
+
+    def fight() -> None:
+        while not stop.is_set():
+            keyspace.write({"/registry/fought-over": b"2"}, [])
+
+    fighter = threading.Thread(target=fight)
+    fighter.start()
+    try:
+        with pytest.raises(ClusterError, match="differed last: /registry/fought-over"):
+            rollback(keyspace, baseline, clean, within_s=0.8)
+    finally:
+        stop.set()
+        fighter.join()
+
+
+def test_equal_for_a_moment_is_not_proven(keyspace: KeySpace) -> None:
+    with pytest.raises(ClusterError, match="did not come back to stay within 0.2 s"):
+        rollback(keyspace, Baseline(keyspace.dump(), NODES), clean, within_s=0.2)
+
+
+def test_a_node_that_can_not_be_asked_is_a_cluster_error(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match="ip -o route on node-7: .*No such file"):
+        node_state(tmp_path / "node-7")

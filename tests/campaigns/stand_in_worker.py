@@ -1,0 +1,64 @@
+"""A stand-in for campaigns.worker: speaks its JSON lines without a cluster. What an experiment does is in its workload's
+name: `ok`, `recreate`, `error`, `die`, `hang`, `dirty` (dies between done and the next). Fails its start while the
+environment says so: STAND_IN_BOOTS names a file with one word (`ok`, `fail`) a start, taken from its front. What it
+saw is the JSON in the file STAND_IN_OBSERVATION. Imports nothing of the project: it has to start quickly."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def say(said: str, **values: Any) -> None:
+    print(json.dumps({"said": said, **values}), flush=True)
+
+
+def starts() -> str:
+    """What this start is to do."""
+    if (path := os.environ.get("STAND_IN_BOOTS")) is None:
+        return "ok"
+    first, *rest = Path(path).read_text().split() or ["ok"]
+    Path(path).write_text(" ".join(rest))
+    return first
+
+
+def run(task: dict[str, Any]) -> bool:
+    """False where the worker ends after it."""
+    name, what = task["id"], task["workload"]
+    say("phase", id=name, phase="driving")
+    if what == "die":
+        print("the last words", file=sys.stderr, flush=True)
+        os._exit(9)
+    if what == "hang":
+        time.sleep(600)
+    if what == "error":
+        say("error", id=name, error="Traceback: it went wrong")
+        return False
+    reset = None if what == "recreate" else {"rung": "rollback", "seconds": 0.1, "proof": "7 keys equal"}
+    why = "etcd had ended" if reset is None else None
+    seen = json.loads(Path(os.environ["STAND_IN_OBSERVATION"]).read_text())
+    seen["observation"] |= {"workload": what, "wanted_pods": len(task["limits"])}
+    say("done", id=name, observation=seen, reset=reset, why=why)
+    if what == "dirty":
+        os._exit(9)
+    return reset is not None
+
+
+def main(folder: Path, lock: int) -> int:
+    os.set_inheritable(lock, False)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # a namespace's first process has no default for it
+    say("booting", line="starting nothing")
+    if starts() == "fail":
+        print("no cluster today", file=sys.stderr, flush=True)
+        return 3
+    say("ready", seconds=0.0)
+    return next((0 for line in sys.stdin if not run(json.loads(line))), 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import urllib3.exceptions
-from kubernetes import config
+from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
 from campaigns.observers.history import History, StoredObject
@@ -23,8 +23,10 @@ class User:
     """`told` collects every error and warning the API answered, in words and in order."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        self._api: Any = config.new_client_from_config(str(kubeconfig))
-        self._api.configuration.retries = False
+        settings: Any = client.Configuration()
+        config.load_kube_config(str(kubeconfig), client_configuration=settings)
+        settings.retries = False  # before the client is made, which reads it once
+        self._api: Any = client.ApiClient(settings)
         self.told: list[str] = []
 
     def close(self) -> None:

@@ -139,6 +139,8 @@ def unpadded(data: bytes, start: int, end: int, flags: int) -> tuple[int, int]:
 def header_fragment(data: bytes, start: int, end: int) -> bytes:
     """The header block in `data[start:end]`: a HEADERS or PUSH_PROMISE frame with its CONTINUATION frames."""
     length_kind, flags, _ = FRAME_HEADER.unpack_from(data, start)
+    if length_kind & 0xFF == HEADERS and flags & (END_HEADERS | PADDED | PRIORITY) == END_HEADERS:
+        return data[start + FRAME_HEADER_BYTES : end]  # nearly all of them
     payload = start + FRAME_HEADER_BYTES
     after = payload + (length_kind >> 8)
     first, last = unpadded(data, payload, after, flags)

@@ -75,6 +75,11 @@ class Lane:
         self.initial = DEFAULT_WINDOW_BYTES
         self.max_frame = DEFAULT_MAX_FRAME_BYTES
 
+    @property
+    def plain(self) -> bool:
+        """Whether sender and receiver count alike and no stream has a window of its own here."""
+        return not (self.window.lead or self.pending or self.streams)
+
     # What the receiver says
 
     def receiver_settings(self, *, initial: int | None = None, max_frame: int | None = None) -> None:

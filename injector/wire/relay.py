@@ -34,6 +34,9 @@ MAX_MESSAGE_BYTES = 16 << 20
 MAX_HEADER_BLOCK_BYTES = 1 << 20
 """With CONTINUATION frames; arbitrary, because it only bounds memory (Go's http2 server: 1 MiB of headers)."""
 
+_WINDOW_UPDATE = 4 << 8 | h2.WINDOW_UPDATE
+"""Length and type of a WINDOW_UPDATE as they stand in its header."""
+
 _Handler = Callable[[int, int, bytes, int, int], bytes | None]
 """(stream, flags, data, start, end) of a unit → None: copy it, or the bytes to send in its place."""
 
@@ -101,7 +104,7 @@ class Relay:
             if not self._greeted:
                 data = self._greeting(data)
             if data and not self._over:
-                self._scan(self._up, self._client_handlers, data)
+                self._scan(self._up, self._down, self._client_handlers, data)
         except Http2Error as error:
             last = self._last_stream
             return self._fail(error, client=h2.goaway(last, error.code, str(error)), upstream=h2.goaway(0, 0))
@@ -111,7 +114,7 @@ class Relay:
         """Bytes that upstream sent."""
         try:
             if not self._over:
-                self._scan(self._down, self._upstream_handlers, data)
+                self._scan(self._down, self._up, self._upstream_handlers, data)
                 self._answered = self._answered or bool(self._to_client)
         except Http2Error as error:
             why = f"upstream broke HTTP/2: {error}"
@@ -141,9 +144,10 @@ class Relay:
         self._to_upstream.append(h2.PREFACE)
         return data[len(h2.PREFACE) :]
 
-    def _scan(self, lane: Lane, handlers: dict[int, _Handler], data: bytes) -> None:
+    def _scan(self, lane: Lane, back: Lane, handlers: dict[int, _Handler], data: bytes) -> None:
         """Copy whole units; hand those that matter to their handler. The loop runs once per frame of the whole
-        traffic, so it is written for speed: frames that nobody asks about cost one unpack and two comparisons."""
+        traffic, so it is written for speed: DATA that nobody asks about, and WINDOW_UPDATEs for it, only get counted.
+        `back` is the other direction, whose windows the frames in `lane` grant."""
         if lane.tail:
             data = lane.tail + data
         window, watched = lane.window, self._watched
@@ -158,10 +162,16 @@ class Relay:
             kind = length_kind & 0xFF
             if end > size:
                 break
-            if kind == h2.DATA and stream not in watched and not window.lead and not lane.pending:
-                window.budget -= end - at - FRAME_HEADER_BYTES
-                at = end
-                continue
+            if stream not in watched:
+                if kind == h2.DATA and not window.lead and not lane.pending:
+                    window.budget -= end - at - FRAME_HEADER_BYTES
+                    at = end
+                    continue
+                if kind == h2.WINDOW_UPDATE and length_kind == _WINDOW_UPDATE and back.plain:
+                    if not stream:
+                        back.window.budget += int.from_bytes(data[end - 4 : end], "big") & 0x7FFFFFFF
+                    at = end
+                    continue
             if (kind == h2.HEADERS or kind == h2.PUSH_PROMISE) and not flags & h2.END_HEADERS:
                 whole = _block_end(data, at, end, stream, lane.max_frame)
                 if whole is None:
@@ -181,9 +191,10 @@ class Relay:
             lane.out.append(data if start == 0 and at == size else data[start:at])
 
     def _output(self) -> Output:
-        output = Output(self._to_client[:], self._to_upstream[:])
-        self._to_client.clear()
-        self._to_upstream.clear()
+        to_client, to_upstream = self._to_client, self._to_upstream
+        output = Output(to_client[:], to_upstream[:])
+        to_client.clear()
+        to_upstream.clear()
         return output
 
     def _fail(self, error: Http2Error, *, client: bytes, upstream: bytes) -> Output:

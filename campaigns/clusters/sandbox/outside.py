@@ -42,6 +42,10 @@ _LONGEST_NAME = 32
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
 
 
+_background: dict[str, subprocess.Popen[bytes]] = {}
+"""Sandboxes that this process has put in the background: they are its children, and somebody has to wait for them."""
+
+
 def root() -> Path:
     """`$XDG_STATE_HOME/mutineer/sandboxes`, or below the temp folder where that path is too long for a socket."""
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "mutineer" / "sandboxes"
@@ -137,7 +141,7 @@ def launch(config: SandboxConfig, module: str, *, pipes: bool, dies_with_us: boo
             pass_fds=(lock,),
             start_new_session=True,
             cwd="/",
-            env={**os.environ, "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), *SBIN])},
+            env={**_environment(), "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), *SBIN])},
         )
     except FileExistsError:
         raise ClusterError(f"the sandbox {config.name!r} was launched already") from None
@@ -146,6 +150,12 @@ def launch(config: SandboxConfig, module: str, *, pipes: bool, dies_with_us: boo
         os.close(lock)
         log.close()
     return Launched(config, process)
+
+
+def _environment() -> dict[str, str]:
+    """Ours without a proxy: no proxy can be reached from inside, and kubelets, gRPC and clients would all ask it."""
+    proxies = {"http_proxy", "https_proxy", "all_proxy", "grpc_proxy"}
+    return {name: value for name, value in os.environ.items() if name.lower() not in proxies}
 
 
 def up(config: SandboxConfig, say: Callable[[str], None], *, within_s: float = 120.0) -> float:
@@ -174,6 +184,7 @@ def up(config: SandboxConfig, say: Callable[[str], None], *, within_s: float = 1
         wait_for(ready, within_s=within_s, what=f"the sandbox {config.name!r} to be ready")
         took = time.monotonic() - began
         state.write_text(json.dumps({"pid": launched.init_pid, "ready_s": round(took, 3)}))
+        _background[config.name] = launched.process
     except BaseException as error:
         kept = _keep_logs(config) if isinstance(error, (ClusterError, TimeoutError)) else None
         if launched is not None:
@@ -222,7 +233,7 @@ def enter_command(config: SandboxConfig, pid: int, argv: Sequence[str]) -> tuple
     ]
     folders = dict.fromkeys(str(path.parent) for path in config.binaries.values())
     path = ":".join([*folders, os.environ.get("PATH", "/usr/bin:/bin")])
-    env = {**os.environ, "KUBECONFIG": str(config.work / "admin.kubeconfig"), "PATH": path}
+    env = {**_environment(), "KUBECONFIG": str(config.work / "admin.kubeconfig"), "PATH": path}
     return [*enter, "--", *argv], env
 
 
@@ -263,7 +274,7 @@ def reap() -> list[str]:
         # without a lock, younger ones may be between `prepare` and `launch` of another process
         launched = (folder / "lock").exists() or time.time() - folder.stat().st_mtime > 5
         if folder.is_dir() and launched and _free(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove_when_free(folder)
             reaped.append(folder.name)
     return reaped
 
@@ -283,6 +294,8 @@ def _free(folder: Path) -> bool:
 
 
 def _remove_when_free(folder: Path) -> None:
+    if (child := _background.pop(folder.name, None)) is not None:
+        child.wait(10)
     try:
         wait_for(lambda: _free(folder), within_s=10, what=f"the processes of {folder.name} to end")
     except TimeoutError as error:

@@ -79,6 +79,18 @@ def test_a_running_sandbox_is_listed_its_name_taken_and_it_is_not_reaped(folders
     launched.end()
 
 
+def test_a_proxy_of_the_hosts_is_not_told_inside(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://proxy.invalid:3128")
+    config = outside.prepare("a", binaries=BINARY_PATHS)
+    launched = sleeping(config)
+    try:
+        assert b"proxy.invalid" not in Path(f"/proc/{inner(launched)}/environ").read_bytes()
+        assert "proxy.invalid" not in str(outside.enter_command(config, 1, ["true"]))
+    finally:
+        launched.end()
+
+
 def test_ending_takes_every_process_of_the_namespace(folders: Path) -> None:
     launched = sleeping(outside.prepare("a", binaries=BINARY_PATHS))
     first = inner(launched)

@@ -1,0 +1,78 @@
+"""The bench: results in, verdicts out, and what a classifier that fails becomes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from campaigns import judging
+from campaigns.judging import Bench
+from campaigns.record import PlannedExperiment, Reset
+from campaigns.runner import Result
+from classifiers.observation import Observation
+from classifiers.verdict import OrchestratorFailure, State
+from failure_db.catalogue import load
+from tests.builders import faulty, goldens, pods, rule
+
+FAULT = PlannedExperiment(id="e1", workload="deploy", rule=rule(), why="a wrong word")
+
+
+def result(planned: PlannedExperiment, observation: Observation | None, **changes: Any) -> Result:
+    built: dict[str, Any] = {"error": None, "reset": Reset("rollback", 0.2), "seconds": 9.12345, "sandbox": "s"}
+    return Result(planned=planned, observation=observation, **{**built, **changes})
+
+
+def golden_results(count: int = 5) -> list[Result]:
+    return [
+        result(PlannedExperiment(id=f"g{n}", workload="deploy"), replace(seen, r0=n))
+        for n, seen in enumerate(goldens(count))
+    ]
+
+
+def test_golden_runs_are_judged_by_each_other_and_quiet_once_there_are_enough() -> None:
+    bench = Bench(())
+    records = [bench.record(each) for each in golden_results()]
+    assert records[0].verdict.state is State.INCONCLUSIVE and "too small" in records[0].verdict.reasons[0]
+    again = [bench.judged(record) for record in records]
+    assert [(r.verdict.state, r.verdict.orchestrator) for r in again] == [(State.JUDGED, OrchestratorFailure.NONE)] * 5
+
+
+def test_a_fault_is_judged_by_the_golden_runs_so_far_and_again_by_all() -> None:
+    bench = Bench(load())
+    early = bench.record(result(FAULT, faulty(pods=pods(4))))
+    assert early.verdict.state is State.INCONCLUSIVE, "no golden run yet is never `none`"
+    for each in golden_results():
+        bench.record(each)
+    late = bench.judged(early)
+    assert late.verdict.orchestrator is OrchestratorFailure.LESS_RESOURCES
+    assert late.incidents and all(0 < match.score <= 1 and match.why for match in late.incidents)
+    assert (late.seconds, late.sandbox, late.reset) == (9.123, "s", Reset("rollback", 0.2))
+
+
+def test_a_failure_of_the_harness_is_an_error_and_stays_one() -> None:
+    bench = Bench(())
+    record = bench.record(result(FAULT, None, error="its first process ended"))
+    assert (record.verdict.state, record.error) == (State.ERROR, "its first process ended")
+    assert record.verdict.orchestrator is None and bench.judged(record) == record
+
+
+def test_a_classifier_that_raises_makes_an_error_with_its_traceback_and_never_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench(())
+    for each in golden_results():
+        bench.record(each)
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a symptom divides by zero")
+
+    with monkeypatch.context() as breaking:
+        breaking.setattr(judging, "judge", broken)
+        record = bench.record(result(FAULT, faulty()))
+    assert record.verdict.state is State.ERROR and record.verdict.orchestrator is None
+    assert record.error is not None and "a symptom divides by zero" in record.error
+    assert record.observation is not None, "so that it can be judged again"
+    again = bench.judged(record)
+    assert (again.verdict.state, again.error) == (State.JUDGED, None)

@@ -1,0 +1,176 @@
+"""The workload's user, against a stand-in for the API: a small HTTPS server that answers as it is told."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from campaigns.clusters.sandbox import pki
+from campaigns.workloads import WORKLOADS, Registry
+from campaigns.workloads.deploy import Deploy, deployment, service
+from campaigns.workloads.user import User, is_ready
+
+
+class StandIn(http.server.ThreadingHTTPServer):
+    """Answers every request with the next of `answers` (status, headers, body; None: hangs up), keeps what came."""
+
+    daemon_threads = True
+
+    def __init__(self, answers: list[tuple[int, dict[str, str], bytes] | None]) -> None:
+        self.answers = answers
+        self.came: list[tuple[str, str, Any]] = []
+        self.connections = 0
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.connections += 1
+        super().process_request(request, client_address)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: StandIn
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.came.append((self.command, self.path, json.loads(body)))
+        answer = self.server.answers.pop(0)
+        if answer is None:
+            self.close_connection = True
+            return
+        status, headers, content = answer
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def standing_in(folder: Path, *answers: tuple[int, dict[str, str], bytes] | None) -> Iterator[tuple[StandIn, Path]]:
+    """The server, and a kubeconfig for it. The client must show its certificate, as to the real API."""
+    authority = pki.Authority("kubernetes")
+    own = authority.issue("kube-apiserver", hosts=("127.0.0.1",))
+    ca = pki.write_private(folder / "ca.crt", authority.identity.certificate)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(ca))
+    context.verify_mode = ssl.CERT_REQUIRED
+    certificate = pki.write_private(folder / "s.crt", own.certificate)
+    context.load_cert_chain(certificate, pki.write_private(folder / "s.key", own.key))
+    server = StandIn(list(answers))
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    kubeconfig = pki.kubeconfig(
+        f"https://127.0.0.1:{server.server_address[1]}", authority.identity.certificate, "admin", authority.issue("admin")
+    )
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield server, pki.write_private(folder / "kubeconfig", kubeconfig)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
+@contextlib.contextmanager
+def user(kubeconfig: Path) -> Iterator[User]:
+    made = User(kubeconfig)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def status(message: str) -> bytes:
+    return json.dumps({"kind": "Status", "status": "Failure", "message": message}).encode()
+
+
+def test_a_workload_asks_for_its_objects_where_the_api_expects_them(tmp_path: Path) -> None:
+    with standing_in(tmp_path, (201, {}, b"{}"), (201, {}, b"{}")) as (server, kubeconfig), user(kubeconfig) as asking:
+        Deploy().drive(asking)
+        assert asking.told == []
+    assert [(method, path) for method, path, _ in server.came] == [
+        ("POST", "/apis/apps/v1/namespaces/default/deployments"),
+        ("POST", "/api/v1/namespaces/default/services"),
+    ]
+    bodies = [body for _, _, body in server.came]
+    assert bodies == [deployment("web", "default", 6), service("web", "default")]
+    assert bodies[0]["spec"]["replicas"] == 6 == Deploy.wanted_pods
+    assert bodies[0]["spec"]["selector"]["matchLabels"] == bodies[0]["spec"]["template"]["metadata"]["labels"]
+
+
+def test_what_the_api_refuses_and_warns_of_is_told_in_order_and_in_its_words(tmp_path: Path) -> None:
+    warning = {"Warning": '299 - "spec is odd"'}
+    answers = ((403, {}, status("quota exceeded")), (201, warning, b"{}"), (500, {}, b"<html>broken"), (422, {}, b"[1]"))
+    with standing_in(tmp_path, *answers) as (_, kubeconfig), user(kubeconfig) as asking:
+        outcomes = [asking.create(service(name, "default")) for name in ("a", "b", "c", "d")]
+        told = asking.told
+    assert outcomes == [False, True, False, False]
+    assert told == [
+        "Service a: HTTP 403 quota exceeded",
+        'Service b: warning 299 - "spec is odd"',
+        "Service c: HTTP 500 <html>broken",
+        "Service d: HTTP 422 [1]",
+    ]
+
+
+def test_an_api_that_hangs_up_is_asked_once_and_told_of(tmp_path: Path) -> None:
+    with standing_in(tmp_path, None, None, None, None) as (server, kubeconfig), user(kubeconfig) as asking:
+        assert not asking.create(service("a", "default"))
+        assert len(server.came) == 1, "no retries behind the user's back"
+        assert asking.told == ["Service a: no answer (ProtocolError)"]
+
+
+def test_an_api_that_is_not_there_is_told_of(tmp_path: Path) -> None:
+    with standing_in(tmp_path) as (_, kubeconfig):
+        pass
+    with user(kubeconfig) as asking:
+        assert not asking.create(service("a", "default"))
+        assert asking.told == ["Service a: no answer (NewConnectionError)"]
+
+
+def test_an_api_with_another_authoritys_certificate_is_not_trusted(tmp_path: Path) -> None:
+    with standing_in(tmp_path, (201, {}, b"{}")) as (server, kubeconfig):
+        stranger = pki.Authority("kubernetes")
+        address = f"https://127.0.0.1:{server.server_address[1]}"
+        other = pki.kubeconfig(address, stranger.identity.certificate, "x", stranger.issue("x"))
+        with user(pki.write_private(tmp_path / "other", other)) as asking:
+            assert not asking.create(service("a", "default"))
+            assert asking.told == ["Service a: no answer (ApiException)"] and server.came == []
+
+
+@pytest.mark.parametrize(
+    ("pod", "ready"),
+    [
+        ({"metadata": {}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}, True),
+        ({"metadata": {}, "status": {"conditions": [{"type": "Ready", "status": "False"}]}}, False),
+        ({"metadata": {}, "status": {"conditions": [{"type": "Initialized", "status": "True"}]}}, False),
+        ({"metadata": {"deletionTimestamp": "t"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}, False),
+        ({"status": {"conditions": [{"type": "Ready", "status": "True"}]}}, True),
+        ({"metadata": None, "status": None}, False),
+        ({}, False),
+    ],
+)  # fmt: skip
+def test_a_pod_is_ready_if_its_status_says_so_and_it_is_not_being_deleted(pod: dict[str, Any], ready: bool) -> None:
+    assert is_ready(pod) is ready
+
+
+def test_a_workloads_name_is_registered_once() -> None:
+    registry = Registry()
+    registry.add(Deploy())
+    with pytest.raises(ValueError, match="a workload named 'deploy' is registered already"):
+        registry.add(Deploy())
+    assert "deploy" in WORKLOADS and list(WORKLOADS) == ["deploy"] and WORKLOADS["deploy"].wanted_pods == 6

@@ -33,6 +33,8 @@ __all__ = ["measure"]
 
 LOADGEN = Path(__file__).parent / "loadgen"
 CLIENTS = 32
+ALTERNATIONS = 4
+"""Within a round: the shorter the turns, the more alike is what else the machine does meanwhile. Arbitrary."""
 
 LEAST_THROUGHPUT = 0.75
 """Of direct etcd's, at 32 clients (issue 3, "Figures")."""
@@ -51,7 +53,8 @@ MODES = ("direct", "unarmed", "armed")
 
 
 def measure(rounds: int, seconds: float, say: Say) -> list[Figure]:
-    """The figures, medians over `rounds` of `seconds` each. EnvironmentFailure without Go or etcd."""
+    """The figures, medians over `rounds` × `ALTERNATIONS` measurements of `seconds` / `ALTERNATIONS` each.
+    EnvironmentFailure without Go or etcd."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mutineer-bench-")))
         binary = _build(folder / "loadgen")
@@ -97,12 +100,13 @@ def _rounds(load: _Load, rounds: int, seconds: float, say: Say) -> _Measured:
     for clients in (CLIENTS, 1):
         for mode in MODES:
             load.run(mode, clients, 0.5)  # connections and caches warm
-    for number in range(rounds):
+    for number in range(rounds * ALTERNATIONS):
         for clients in (CLIENTS, 1):
             order = MODES if number % 2 else tuple(reversed(MODES))
             for mode in order:
-                found.setdefault((mode, clients), []).append(load.run(mode, clients, seconds))
-        say(f"forwarder: round {number + 1} of {rounds}")
+                found.setdefault((mode, clients), []).append(load.run(mode, clients, seconds / ALTERNATIONS))
+        if number % ALTERNATIONS == ALTERNATIONS - 1:
+            say(f"forwarder: round {number // ALTERNATIONS + 1} of {rounds}")
     return found
 
 

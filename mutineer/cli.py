@@ -86,8 +86,7 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(ExitCode.INPUT)
     except InputError as error:
         count = len(error.problems)
-        click.echo(f"{count} problem{'s' if count != 1 else ''} in the input:" if count > 1 else "error:", err=True)
-        click.echo(str(error), err=True)
+        click.echo(f"{count} problems in the input:\n{error}" if count > 1 else f"error: {error}", err=True)
         sys.exit(ExitCode.INPUT)
     except MutineerError as error:
         click.echo(f"error: {error}", err=True)

@@ -167,7 +167,8 @@ class _LiveView:
 
     def _sandboxes(self) -> Table:
         table = Table.grid(padding=(0, 1))
-        table.add_column(style="dim", no_wrap=True)
+        # a width of its own: a long state would take the label's
+        table.add_column(style="dim", no_wrap=True, min_width=len(f"sandbox {len(self._states)}"))
         table.add_column(no_wrap=True, overflow="ellipsis")
         for number, state in enumerate(self._states.values(), 1):
             table.add_row(f"sandbox {number}", Text(state))  # Text: `spec.selector[app]` is no markup

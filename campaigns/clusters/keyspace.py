@@ -115,12 +115,12 @@ class KeySpace:
                 for response in stream:
                     if response.canceled:
                         compacted = f"it is compacted up to revision {response.compact_revision}"
-                        why = compacted if response.compact_revision else "no reason given"
-                        failed(f"etcd ended the watch: {response.cancel_reason or why}")
+                        reason = compacted if response.compact_revision else "no reason given"
+                        failed(f"etcd ended the watch: {response.cancel_reason or reason}")
                         return
                     if response.events:
                         told([_change(event) for event in response.events])
-                why: str = "etcd closed it"
+                why = "etcd closed it"
             except grpc.RpcError as error:
                 why = error.details() or error.code().name
             if not ended.is_set():

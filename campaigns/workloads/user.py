@@ -24,7 +24,8 @@ class User:
 
     def __init__(self, kubeconfig: Path) -> None:
         settings: Any = client.Configuration()
-        config.load_kube_config(str(kubeconfig), client_configuration=settings)
+        # it writes the certificate and key to files, which must not outlive the cluster in the host's /tmp
+        config.load_kube_config(str(kubeconfig), client_configuration=settings, temp_file_path=str(kubeconfig.parent))
         settings.retries = False  # before the client is made, which reads it once
         self._api: Any = client.ApiClient(settings)
         self.told: list[str] = []

@@ -1,6 +1,6 @@
-"""A stand-in for campaigns.worker: speaks its JSON lines without a cluster. What an experiment does is in its workload's
-name: `ok`, `recreate`, `error`, `die`, `hang`, `dirty` (dies between done and the next). Fails its start while the
-environment says so: STAND_IN_BOOTS names a file with one word (`ok`, `fail`) a start, taken from its front. What it
+"""A stand-in for campaigns.worker: speaks its JSON lines without a cluster. What an experiment does is in its
+workload: `ok`, `recreate`, `error`, `die`, `hang`, `dirty` (dies between done and the next). Fails its start while
+the environment says so: STAND_IN_BOOTS names a file with one word (`ok`, `fail`) a start, taken from its front. What it
 saw is the JSON in the file STAND_IN_OBSERVATION. Imports nothing of the project: it has to start quickly."""
 
 from __future__ import annotations

@@ -14,7 +14,10 @@ from mutineer.live import ClosableView, choose_view, outcome
 from tests.builders import rule
 from tests.campaigns.builders import record
 
-WHY = "the Service's spec.selector[app] says [bold]wax[/bold], [/nothing], and this sentence is far too long for a line " * 2
+WHY = (
+    "the Service's spec.selector[app] says [bold]wax[/bold], [/nothing], and this sentence is far too long for a line "
+    * 2
+)
 
 
 def failed(failure: OrchestratorFailure, *, why: str = "a wrong word", number: int = 1) -> ExperimentRecord:
@@ -37,7 +40,9 @@ def consoles(width: int, *, terminal: bool) -> tuple[Console, io.StringIO]:
 
 
 def tell(view: ClosableView) -> None:
-    view.planned(golden=3, faults=4, sandboxes=2, folder=Path("/home/somebody/with/a/long/path/to/it/runs/a-long-name-1"))
+    view.planned(
+        golden=3, faults=4, sandboxes=2, folder=Path("/home/somebody/with/a/long/path/to/it/runs/a-long-name-1")
+    )
     view.sandbox("run-1-1", f"driving: {WHY}")
     view.sandbox("run-1-2", "starting")
     view.finished(golden())

@@ -190,11 +190,11 @@ def test_waiting_for_the_address_is_no_latency_of_the_service() -> None:
 
 
 def test_a_node_that_can_not_be_entered_is_blind_in_words_and_has_no_traffic() -> None:
-    with server(saying(b"HTTP/1.1 200 OK\r\n\r\n")) as address:
-        with probing(Nodes(["a", "b"], broken=["b"]), lambda: address) as prober:
-            wait_until(lambda: prober._clients[0].first_ok_s is not None, within_s=5, what="traffic on a")
-            assert prober.first_ok_s() is None
-            a, b = prober.stop()
+    nodes = Nodes(["a", "b"], broken=["b"])
+    with server(saying(b"HTTP/1.1 200 OK\r\n\r\n")) as address, probing(nodes, lambda: address) as prober:
+        wait_until(lambda: prober._clients[0].first_ok_s is not None, within_s=5, what="traffic on a")
+        assert prober.first_ok_s() is None
+        a, b = prober.stop()
     assert a.blind is None and a.samples
     assert b == ProbeSeries(
         service="web", vantage="b", samples=(), blind="no client on b: [Errno 2] No such file or directory: 'b'"

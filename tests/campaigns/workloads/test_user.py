@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import json
 import ssl
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,9 @@ from campaigns.clusters.sandbox import pki
 from campaigns.workloads import WORKLOADS, Registry
 from campaigns.workloads.deploy import Deploy, deployment, service
 from campaigns.workloads.user import User, is_ready
+
+
+READY = {"type": "Ready", "status": "True"}
 
 
 class StandIn(http.server.ThreadingHTTPServer):
@@ -73,7 +77,10 @@ def standing_in(folder: Path, *answers: tuple[int, dict[str, str], bytes] | None
     server = StandIn(list(answers))
     server.socket = context.wrap_socket(server.socket, server_side=True)
     kubeconfig = pki.kubeconfig(
-        f"https://127.0.0.1:{server.server_address[1]}", authority.identity.certificate, "admin", authority.issue("admin")
+        f"https://127.0.0.1:{server.server_address[1]}",
+        authority.identity.certificate,
+        "admin",
+        authority.issue("admin"),
     )
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
@@ -114,7 +121,12 @@ def test_a_workload_asks_for_its_objects_where_the_api_expects_them(tmp_path: Pa
 
 def test_what_the_api_refuses_and_warns_of_is_told_in_order_and_in_its_words(tmp_path: Path) -> None:
     warning = {"Warning": '299 - "spec is odd"'}
-    answers = ((403, {}, status("quota exceeded")), (201, warning, b"{}"), (500, {}, b"<html>broken"), (422, {}, b"[1]"))
+    answers = (
+        (403, {}, status("quota exceeded")),
+        (201, warning, b"{}"),
+        (500, {}, b"<html>broken"),
+        (422, {}, b"[1]"),
+    )
     with standing_in(tmp_path, *answers) as (_, kubeconfig), user(kubeconfig) as asking:
         outcomes = [asking.create(service(name, "default")) for name in ("a", "b", "c", "d")]
         told = asking.told
@@ -134,6 +146,15 @@ def test_an_api_that_hangs_up_is_asked_once_and_told_of(tmp_path: Path) -> None:
         assert asking.told == ["Service a: no answer (ProtocolError)"]
 
 
+def test_keys_are_written_only_beside_the_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "host").mkdir()
+    (tmp_path / "cluster").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "host"))
+    with standing_in(tmp_path / "cluster", (201, {}, b"{}")) as (_, kubeconfig), user(kubeconfig) as asking:
+        assert asking.create(service("a", "default"))
+    assert list((tmp_path / "host").iterdir()) == []
+
+
 def test_an_api_that_is_not_there_is_told_of(tmp_path: Path) -> None:
     with standing_in(tmp_path) as (_, kubeconfig):
         pass
@@ -143,7 +164,7 @@ def test_an_api_that_is_not_there_is_told_of(tmp_path: Path) -> None:
 
 
 def test_an_api_with_another_authoritys_certificate_is_not_trusted(tmp_path: Path) -> None:
-    with standing_in(tmp_path, (201, {}, b"{}")) as (server, kubeconfig):
+    with standing_in(tmp_path, (201, {}, b"{}")) as (server, _):
         stranger = pki.Authority("kubernetes")
         address = f"https://127.0.0.1:{server.server_address[1]}"
         other = pki.kubeconfig(address, stranger.identity.certificate, "x", stranger.issue("x"))
@@ -155,11 +176,11 @@ def test_an_api_with_another_authoritys_certificate_is_not_trusted(tmp_path: Pat
 @pytest.mark.parametrize(
     ("pod", "ready"),
     [
-        ({"metadata": {}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}, True),
+        ({"metadata": {}, "status": {"conditions": [READY]}}, True),
         ({"metadata": {}, "status": {"conditions": [{"type": "Ready", "status": "False"}]}}, False),
         ({"metadata": {}, "status": {"conditions": [{"type": "Initialized", "status": "True"}]}}, False),
-        ({"metadata": {"deletionTimestamp": "t"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}, False),
-        ({"status": {"conditions": [{"type": "Ready", "status": "True"}]}}, True),
+        ({"metadata": {"deletionTimestamp": "t"}, "status": {"conditions": [READY]}}, False),
+        ({"status": {"conditions": [READY]}}, True),
         ({"metadata": None, "status": None}, False),
         ({}, False),
     ],

@@ -122,7 +122,9 @@ def routes_follow_the_pod_cidr(folder: Path) -> None:
     first, second = cluster(folder, 2)
 
     def route(node: NodePods) -> list[str]:
-        return [line.split()[0] for line in say("ip", "route", at=node.node.path).splitlines() if " via 172.30.0.1" in line]
+        return [
+            line.split()[0] for line in say("ip", "route", at=node.node.path).splitlines() if " via 172.30.0.1" in line
+        ]
 
     assert route(second) == ["default", "10.244.0.0/24"] and route(first) == ["default", "10.244.1.0/24"]
     old = first.run("a" * 64, config())
@@ -248,6 +250,7 @@ SCENARIOS: dict[str, Callable[[Path], None]] = {
     )
 }
 
+
 def run(folder: Path) -> None:
     """All scenarios, one after another."""
     for name, scenario in SCENARIOS.items():
@@ -258,7 +261,7 @@ def run(folder: Path) -> None:
                 (folder / name).mkdir()
                 scenario(folder / name)
                 code = 0
-            except BaseException:  # whatever it is, the test shows it
+            except BaseException:  # noqa: BLE001 - whatever it is, the test shows it
                 (folder / f"{name}.failed").write_text(traceback.format_exc())
             finally:
                 os._exit(code)

@@ -99,10 +99,10 @@ def test_rollback_names_what_differs_when_something_keeps_writing(keyspace: KeyS
 
 
 def test_equal_for_a_moment_is_not_proven(keyspace: KeySpace) -> None:
-    with pytest.raises(ClusterError, match="did not come back to stay within 0.2 s"):
+    with pytest.raises(ClusterError, match=r"did not come back to stay within 0\.2 s"):
         rollback(keyspace, Baseline(keyspace.dump(), NODES), clean, within_s=0.2)
 
 
 def test_a_node_that_can_not_be_asked_is_a_cluster_error(tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match="ip -o route on node-7: .*No such file"):
+    with pytest.raises(ClusterError, match=r"ip -o route on node-7: .*No such file"):
         node_state(tmp_path / "node-7")

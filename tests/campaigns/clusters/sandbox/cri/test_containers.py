@@ -32,7 +32,12 @@ def start(tmp_path: Path, watcher: Watcher) -> Iterator[Callable[..., Container]
     def started(*argv: str, **changes: object) -> Container:
         settings: dict[str, object] = {"argv": argv, "env": ENV, "log_path": tmp_path / "pod" / "c" / "0.log"}
         container = Container(
-            id=f"c{len(made)}", pod_id="p", config=None, image_id="i", network=None, **{**settings, **changes}  # type: ignore[arg-type]
+            id=f"c{len(made)}",
+            pod_id="p",
+            config=None,
+            image_id="i",
+            network=None,
+            **{**settings, **changes},  # type: ignore[arg-type]
         )
         made.append(container)
         container.start(watcher)
@@ -78,9 +83,7 @@ def test_the_rest_of_a_line_is_written_once_whichever_end_is_seen_first(start: C
 
 @pytest.mark.parametrize("size", [16_384, 16_385, 40_000, 200_000])
 @pytest.mark.parametrize("newline", [True, False])
-def test_a_long_line_is_cut_in_parts_that_make_it_up(
-    start: Callable[..., Container], size: int, newline: bool
-) -> None:
+def test_a_long_line_is_cut_in_parts_that_make_it_up(start: Callable[..., Container], size: int, newline: bool) -> None:
     code = f"import sys; sys.stdout.write('ab' * {size // 2} + 'c' * {size % 2} + ('\\n' if {newline} else ''))"
     written = lines(ended(start(*python(code))))
     assert b"".join(text for _, _, text in written) == b"ab" * (size // 2) + b"c" * (size % 2)
@@ -177,9 +180,7 @@ def test_many_containers_that_end_at_once_are_all_noted_and_leave_no_descriptor(
     wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before, within_s=5, what="their files to be closed")
 
 
-def test_a_log_that_the_disk_refuses_does_not_stop_the_others(
-    start: Callable[..., Container], tmp_path: Path
-) -> None:
+def test_a_log_that_the_disk_refuses_does_not_stop_the_others(start: Callable[..., Container], tmp_path: Path) -> None:
     full = start("sh", "-c", "echo lost; echo lost; exit 4", log_path=Path("/dev/full"))
     assert ended(full).exit_code == 4
     assert lines(ended(start("echo", "kept"))) == [("stdout", "F", b"kept")]

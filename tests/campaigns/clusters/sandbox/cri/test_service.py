@@ -48,13 +48,14 @@ class Kubelet:
 
     def pod(self, name: str = "web", *, host: bool = True, **labels: str) -> str:
         options = new("NamespaceOption", network=2 if host else 0)
+        context = new("LinuxSandboxSecurityContext", namespace_options=options)
         config = new(
             "PodSandboxConfig",
             metadata=new("PodSandboxMetadata", name=name, namespace="default", uid=f"uid-{name}"),
             hostname=f"{name}-host",
             log_directory=str(self.folder / name),
             labels=labels,
-            linux=new("LinuxPodSandboxConfig", security_context=new("LinuxSandboxSecurityContext", namespace_options=options)),
+            linux=new("LinuxPodSandboxConfig", security_context=context),
         )  # fmt: skip
         return str(self.RunPodSandbox(config=config).pod_sandbox_id)
 

@@ -1,0 +1,71 @@
+"""python -m tests.soak [--rounds N] [--only KIND] [--seed N] [--fresh]: the long robustness runs, resumable.
+
+All of it takes about three hours on two cores: 30 kills of each of five processes, 20 interrupts, 20 golden runs.
+Exit code 1 if anything was wrong in any round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from tests.soak.campaign import Victim
+from tests.soak.rounds import Round, golden, interrupt, kill
+from tests.soak.state import State
+
+ROOT = Path(__file__).parents[2]
+TITLES = {
+    "kill": "Soak: kill -9 at random moments",
+    "golden": "Soak: golden runs in a row",
+    "interrupt": "Soak: Ctrl-C at random moments",
+}
+KILLS, INTERRUPTS, GOLDENS = 30, 20, 20
+
+
+def planned(only: str | None, rounds: int | None, seed: int) -> Iterator[tuple[str, Callable[[], Round]]]:
+    """Key and call of every round, kinds one after another, victims in turn."""
+    if only in (None, "golden"):
+        for number in range(rounds or 1):
+            yield f"golden/{GOLDENS} golden runs/{number}", partial(golden, GOLDENS)
+    if only in (None, "interrupt"):
+        for number in range(rounds or INTERRUPTS):
+            yield f"interrupt/Ctrl-C/{number}", partial(interrupt, seed * 1000 + number)
+    if only in (None, "kill"):
+        for number in range(rounds or KILLS):
+            for victim in Victim:
+                yield f"kill/{victim.value}/{number}", partial(kill, victim, seed * 1000 + number)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument(
+        "--rounds", type=int, help="of each kind and victim, instead of 30 kills, 20 interrupts, 1 golden"
+    )
+    parser.add_argument("--only", choices=tuple(TITLES))
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--fresh", action="store_true", help="forget what was done")
+    options = parser.parse_args()
+    path = ROOT / "runs" / "soak" / "state.json"
+    if options.fresh:
+        path.unlink(missing_ok=True)
+    state = State.load(path, seed=options.seed)
+    for key, run in planned(options.only, options.rounds, options.seed):
+        if key in state.rounds:
+            continue
+        done = run()
+        state.add(key, done, ROOT)
+        words = f"WRONG: {done.wrong}" if done.wrong else "nothing wrong"
+        print(
+            f"{key}: {done.what} at {done.moment_s:.1f} s, exit {done.exit_code}, {done.seconds:.0f} s: {words}",
+            flush=True,
+        )
+        for kind, title in TITLES.items():
+            state.write_page(kind, title, ROOT / "docs" / "soak")
+    return 1 if any(each["wrong"] for each in state.rounds.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -53,7 +53,7 @@ MODES = ("direct", "unarmed", "armed")
 
 
 def measure(rounds: int, seconds: float, say: Say) -> list[Figure]:
-    """The figures, medians over `rounds` × `ALTERNATIONS` measurements of `seconds` / `ALTERNATIONS` each.
+    """The figures, medians over `rounds` times `ALTERNATIONS` measurements of `seconds` / `ALTERNATIONS` each.
     EnvironmentFailure without Go or etcd."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mutineer-bench-")))

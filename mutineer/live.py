@@ -169,19 +169,25 @@ class _LiveView:
         table = Table.grid(padding=(0, 1))
         # a width of its own: a long state would take the label's
         table.add_column(style="dim", no_wrap=True, min_width=len(f"sandbox {len(self._states)}"))
-        table.add_column(no_wrap=True, overflow="ellipsis")
+        table.add_column()
         for number, state in enumerate(self._states.values(), 1):
-            table.add_row(f"sandbox {number}", Text(state))  # Text: `spec.selector[app]` is no markup
+            table.add_row(f"sandbox {number}", _line(state))
         return table
 
     def _findings(self) -> Table:
         table = Table.grid(padding=(0, 1))
         table.add_column(no_wrap=True, width=14)
-        table.add_column(no_wrap=True, overflow="ellipsis")
+        table.add_column()
         for record in self._last:
             name = outcome(record)
-            table.add_row(Text(name, style=_STYLES.get(name, "")), Text(_story(record)))
+            table.add_row(Text(name, style=_STYLES.get(name, "")), _line(_story(record)))
         return table
+
+
+def _line(words: str) -> Text:
+    """One line that ends in … where it is too long. As Text: `spec.selector[app]` is no markup. The column must not be
+    `no_wrap`: Rich cuts such columns off without a sign, or takes the width from their neighbours."""
+    return Text(words, no_wrap=True, overflow="ellipsis")
 
 
 def _clock(seconds: float) -> str:

@@ -19,7 +19,6 @@ from campaigns.workloads import WORKLOADS, Registry
 from campaigns.workloads.deploy import Deploy, deployment, service
 from campaigns.workloads.user import User, is_ready
 
-
 READY = {"type": "Ready", "status": "True"}
 
 

@@ -99,7 +99,7 @@ class Container:
 
     def ended(self, code: int) -> None:
         """Told by the watcher. A signal's exit code is 128 + its number, as every runtime has it."""
-        self.exit_code = 127 - code if code < 0 else code
+        self.exit_code = 128 - code if code < 0 else code
         self.reason = "Completed" if code == 0 else "Error"
         self.finished_at = time.time_ns()
         self._signal(signal.SIGKILL)  # what it left behind in its session

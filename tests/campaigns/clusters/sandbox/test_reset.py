@@ -51,6 +51,9 @@ def test_a_node_is_compared_without_its_status_and_with_all_the_rest() -> None:
     before = stored({NODE: golden("node")})
     heartbeat = node_with("status.conditions[0].reason", b"KubeletIsBusy")
     assert differences(before, stored({NODE: heartbeat}, 2)) == ({}, [])
+    node = golden("node")
+    found = locate(node, "metadata.managedFields[0].manager")
+    assert differences(before, stored({NODE: replace(node, found, b"somebody")}, 2)) == ({}, []), "who wrote it"
     moved = node_with("spec.podCIDR", b"10.244.9.0/24")
     assert differences(before, stored({NODE: moved}, 2)) == ({NODE: golden("node")}, [])
     assert differences(before, stored({NODE: b"\xff broken"}, 2)) == ({NODE: golden("node")}, [])

@@ -172,6 +172,14 @@ def test_the_pods_command_replaces_the_images_and_its_args_follow(kubelet: Kubel
         assert kubelet.log(container).endswith(f" stdout F {words}\n")
 
 
+def test_a_container_works_in_the_folder_that_its_pod_names(kubelet: Kubelet) -> None:
+    for settings, folder in (({}, "/"), ({"working_dir": "/proc"}, "/proc")):
+        container = kubelet.container(kubelet.pod(f"in{len(folder)}"), command=["pwd"], **settings)
+        kubelet.StartContainer(container_id=container)
+        kubelet.wait(container)
+        assert kubelet.log(container).endswith(f" F {folder}\n")
+
+
 def test_a_command_that_does_not_exist_fails_its_container_in_words(kubelet: Kubelet) -> None:
     container = kubelet.container(kubelet.pod(), "broken:1")
     with refused(UNKNOWN, 'exec: "no-such-command": executable file not found in $PATH'):

@@ -1,7 +1,7 @@
 """From `sandbox up` to HTTP 200 through a ClusterIP from every node, assets cached; and what a sandbox weighs.
 
-A fresh sandbox a round, as a person would start it; then a Deployment with one pod on each node and a Service, applied as
-soon as the nodes are Ready; then requests from every node until each has had its answer.
+A fresh sandbox a round, as a person would start it; then a Deployment of three pods and a Service, applied as soon as
+the nodes are Ready; then requests from every node until each has had its answer.
 """
 
 from __future__ import annotations
@@ -80,11 +80,11 @@ def _inside(config: SandboxConfig, argv: list[str]) -> None:
 def _pss_bytes(config: SandboxConfig) -> float:
     """Proportional set size of every process in the sandbox's pid namespace."""
     _, first = outside.find(config.name)
-    namespace = os.readlink(f"/proc/{first}/ns/pid_for_children")
+    namespace = Path(f"/proc/{first}/ns/pid_for_children").readlink()
     total = 0
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            if os.readlink(path / "ns/pid") == namespace:
+            if (path / "ns/pid").readlink() == namespace:
                 rollup = (path / "smaps_rollup").read_text()
                 total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
         except (OSError, StopIteration):

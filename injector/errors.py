@@ -60,7 +60,7 @@ class InputError(MutineerError):
         super().__init__("\n".join(p.message if p.file == "input" else str(p) for p in self.problems))
 
 
-class EnvironmentFailure(MutineerError):
+class EnvironmentFailure(MutineerError):  # noqa: N818 - EnvironmentError is a builtin, and means something else
     """The machine lacks something. `remedy` is the one thing the user can do about it."""
 
     def __init__(self, what: str, *, remedy: str) -> None:

@@ -1,1 +1,1 @@
-"""Clusters to run experiments on: one Protocol (`campaigns.clusters.protocol`), the sandbox today, kind and attach next."""
+"""Clusters to run experiments on: one Protocol (`campaigns.clusters.protocol`), the sandbox today."""

@@ -71,9 +71,7 @@ def test_a_real_look_names_every_thing_once_and_leaves_nothing(tmp_path: Path, m
     checks = doctor.collect()
     names = [check.name for check in checks]
     assert len(names) == len(set(names))
-    assert {"user namespaces", "nft", "import names", "disk space", "Kubernetes, etcd, CoreDNS"} <= set(
-        names
-    )
+    assert {"user namespaces", "nft", "import names", "disk space", "Kubernetes, etcd, CoreDNS"} <= set(names)
     (assets,) = [check for check in checks if check.name == "Kubernetes, etcd, CoreDNS"]
     assert "8 not cached" in assets.found
     assert list(tmp_path.iterdir()) == []

@@ -113,7 +113,12 @@ class CampaignSpec(_Model):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Small letters, digits and dashes")
     cluster: ClusterSpec = Field(default_factory=ClusterSpec)  # type: ignore[arg-type]
     workloads: list[str] = Field(default=["deploy"], min_length=1)
-    golden: int = Field(10, ge=MIN_GOLDENS, le=1000, description="Golden runs per workload")
+    golden: int = Field(
+        10,
+        ge=MIN_GOLDENS + 1,
+        le=1000,
+        description="Golden runs per workload; each is judged by the others, which must be enough for a baseline",
+    )
     seed: int = Field(1, ge=0, description="Fixes the order of the experiments")
     parallelism: Literal["auto"] | int = Field("auto", description="Sandboxes side by side; auto: by cores and memory")
     time_limits: TimeLimits = Field(default_factory=TimeLimits)  # type: ignore[arg-type]

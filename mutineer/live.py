@@ -31,6 +31,7 @@ _STYLES = {
     "timing": "cyan",
     "none": "green",
     "inconclusive": "dim",
+    "golden": "dim",
     "error": "bold white on red",
 }
 
@@ -51,8 +52,11 @@ def choose_view(console: Console) -> ClosableView:
 
 
 def outcome(record: ExperimentRecord) -> str:
-    """The orchestrator class, or the state where it was not judged."""
+    """The orchestrator class, or the state where it was not judged; `golden` for the first golden runs, which make the
+    baseline and are judged by it in the end."""
     verdict = record.verdict
+    if record.planned.golden and verdict.state is State.INCONCLUSIVE:
+        return "golden"
     if verdict.state is State.JUDGED and verdict.orchestrator is not None:
         return verdict.orchestrator.value
     return verdict.state.value

@@ -86,7 +86,7 @@ faults:
         ("name: a\ntime_limits: {setle_s: 3}", "time_limits.setle_s: unknown key; did you mean 'settle_s'?"),
         ("name: a\ntime_limits: {settle_s: 0}", "time_limits.settle_s: expected a number > 0.0, got 0"),
         ("golden: 5", "name: is missing"),
-        ("name: a\ngolden: 2", "golden: expected a number >= 3, got 2"),
+        ("name: a\ngolden: 2", "golden: expected a number >= 4, got 2"),
         ("name: a\ngolden: true", "golden: expected a whole number, got True"),
         ("name: a\nparallelism: 0", "parallelism: expected auto or a whole number from 1 to 64, got 0"),
         ("name: a\nparallelism: true", "parallelism: expected auto or a whole number from 1 to 64, got True"),

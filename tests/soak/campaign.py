@@ -88,7 +88,7 @@ class Campaign:
 
     def kill(self, victim: Victim, number: signal.Signals = signal.SIGKILL) -> bool:
         """False if it is not there."""
-        if (pid := self.find(victim)) is None:
+        if self.process.poll() is not None or (pid := self.find(victim)) is None:
             return False
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)

@@ -24,14 +24,21 @@ def _started(pid: int) -> str | None:
 def descendants(pid: int) -> list[int]:
     """All processes below `pid`, into their namespaces, as seen from here."""
     found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+    for task in _threads(pid):
         try:
-            children = [int(child) for child in task.read_text().split()]
+            children = [int(child) for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
         except (FileNotFoundError, ProcessLookupError):
             continue
         for child in children:
             found += [child, *descendants(child)]
     return found
+
+
+def _threads(pid: int) -> list[str]:
+    try:
+        return os.listdir(f"/proc/{pid}/task")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def _links() -> frozenset[str]:

@@ -76,9 +76,10 @@ class Process:
     def children(self) -> list[int]:
         """Process ids of its children, zombies among them, whichever of its threads started them."""
         found: list[int] = []
-        for path in Path(f"/proc/{self.pid}/task").glob("*/children"):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread ended meanwhile
-                found += map(int, path.read_text().split())
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it is gone
+            for task in Path(f"/proc/{self.pid}/task").iterdir():
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread ended meanwhile
+                    found += map(int, (task / "children").read_text().split())
         return found
 
     def signal(self, number: signal.Signals) -> None:

@@ -18,8 +18,9 @@ from campaigns.clusters.protocol import Cluster
 from campaigns.observers.canary import run_canary
 from campaigns.observers.history import History
 from campaigns.observers.probes import Prober
+from campaigns.observers.stored import is_ready, service_address
 from campaigns.workloads import Workload
-from campaigns.workloads.user import User, is_ready, service_address
+from campaigns.workloads.user import User
 from classifiers.observation import ComponentHealth, Observation, PodFinal
 from injector.at_rest import AtRest
 from injector.errors import FaultError

@@ -29,13 +29,13 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 
 from campaigns.fault_checks import check_document
 from campaigns.spec_problems import in_document_order, to_problems
+from campaigns.workloads import WORKLOADS
 from campaigns.yaml_input import parse_yaml
 from classifiers.numbers import MIN_GOLDENS
 from injector.errors import InputError, Problem
 from injector.rules import JSONValue
 
 __all__ = [
-    "WORKLOADS",
     "CampaignSpec",
     "ClusterSpec",
     "FaultSpec",
@@ -47,9 +47,6 @@ __all__ = [
     "presets",
     "spec_to_json",
 ]
-
-WORKLOADS: tuple[str, ...] = ("deploy",)
-"""Workloads that exist (campaigns.workloads)."""
 
 _PRESETS = Path(__file__).parent / "presets"
 
@@ -132,7 +129,7 @@ class CampaignSpec(_Model):
         raise ValueError(f"expected auto or a whole number from 1 to 64, got {value!r}")
 
 
-def parse_spec(text: str, *, file: str, workloads: Collection[str] = WORKLOADS) -> CampaignSpec:
+def parse_spec(text: str, *, file: str, workloads: Collection[str] = WORKLOADS.names()) -> CampaignSpec:
     """The spec in `text`. InputError with every problem, each with `file` and path."""
     document = parse_yaml(text, file=file)
     if not isinstance(document, dict):
@@ -149,7 +146,7 @@ def parse_spec(text: str, *, file: str, workloads: Collection[str] = WORKLOADS) 
     return spec
 
 
-def load_spec(path: Path, *, workloads: Collection[str] = WORKLOADS) -> tuple[CampaignSpec, str]:
+def load_spec(path: Path, *, workloads: Collection[str] = WORKLOADS.names()) -> tuple[CampaignSpec, str]:
     """The spec in a file, and its text (which the run keeps). InputError as parse_spec, or if it can't be read."""
     try:
         text = path.read_text(encoding="utf-8")

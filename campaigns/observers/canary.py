@@ -13,8 +13,9 @@ from typing import Any
 from campaigns.clusters.protocol import CANARY_NAMESPACE, Cluster
 from campaigns.observers.history import History
 from campaigns.observers.probes import Prober
+from campaigns.observers.stored import ready_pods, service_address
 from campaigns.workloads.deploy import deployment, service
-from campaigns.workloads.user import User, ready_pods, service_address
+from campaigns.workloads.user import User
 from classifiers.observation import CanaryRecord
 
 __all__ = ["STAGES", "run_canary"]

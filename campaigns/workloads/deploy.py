@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from campaigns.observers.history import History
-from campaigns.workloads.user import User, ready_pods
+from campaigns.observers.stored import ready_pods
+
+if TYPE_CHECKING:  # a spec is read without loading what runs it
+    from campaigns.observers.history import History
+    from campaigns.workloads.user import User
 
 __all__ = ["Deploy", "deployment", "service"]
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from campaigns.observers.history import History
-from campaigns.workloads.user import User
+if TYPE_CHECKING:
+    from campaigns.observers.history import History
+    from campaigns.workloads.user import User
 
 __all__ = ["Registry", "Workload"]
 
@@ -39,6 +40,10 @@ class Registry:
         if workload.name in self._workloads:
             raise ValueError(f"a workload named {workload.name!r} is registered already")
         self._workloads[workload.name] = workload
+
+    def names(self) -> tuple[str, ...]:
+        """In order of registration."""
+        return tuple(self._workloads)
 
     def __getitem__(self, name: str) -> Workload:
         return self._workloads[name]

@@ -10,9 +10,7 @@ import urllib3.exceptions
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
-from campaigns.observers.history import History, StoredObject
-
-__all__ = ["User", "is_ready", "ready_pods", "service_address"]
+__all__ = ["User"]
 
 _TIMEOUT_S = 10.0
 """Of one request; a user's kubectl has none, but a workload has to go on."""
@@ -71,27 +69,3 @@ def _message(content: bytes) -> str:
         return str(json.loads(content)["message"])
     except (ValueError, KeyError, TypeError):
         return content[:200].decode(errors="replace")
-
-
-def ready_pods(history: History, namespace: str) -> list[StoredObject]:
-    """Pods whose stored status says Ready and that are not being deleted."""
-    return [o for o in history.objects("Pod", namespace) if o.tree and is_ready(o.tree)]
-
-
-def is_ready(pod: Any) -> bool:
-    """Whether a pod's tree says Ready."""
-    # nothing is taken for granted: any part may be what a fault removed
-    if (pod.get("metadata") or {}).get("deletionTimestamp"):
-        return False
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
-
-
-def service_address(history: History, name: str, namespace: str) -> tuple[str, int] | None:
-    """ClusterIP and first port of a Service as it is stored now; None if there is none."""
-    stored = history.get(f"/registry/services/specs/{namespace}/{name}")
-    if stored is None or not stored.tree:
-        return None
-    spec = stored.tree.get("spec") or {}
-    address, ports = spec.get("clusterIP"), spec.get("ports") or ()
-    return (str(address), int(ports[0].get("port", 0))) if address and address != "None" and ports else None

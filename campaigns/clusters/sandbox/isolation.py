@@ -4,7 +4,7 @@ ctypes rather than `nsenter`/`ip netns` processes: a pod's network is made in ab
 (control-plane notes), and Python 3.11 has no os.setns. A thread that changes its network namespace never changes it
 back: `in_network` gives every such call a thread of its own, which ends with it.
 
-Sources: setns(2), unshare(2), mount(2), prctl(2), linux/sched.h and linux/mount.h of kernel 6.x.
+Sources: setns(2), unshare(2), mount(2), linux/sched.h and linux/mount.h of kernel 6.x.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import TypeVar
 
 __all__ = [
     "bind_network",
-    "die_with_parent",
     "enter_network",
     "in_network",
     "make_network",
@@ -34,8 +33,6 @@ MS_BIND = 0x1000
 MS_NOSUID, MS_NODEV = 0x2, 0x4
 MS_SHARED = 1 << 20
 MNT_DETACH = 2
-PR_SET_PDEATHSIG = 1
-SIGKILL = 9
 
 _libc = ctypes.CDLL(None, use_errno=True)
 T = TypeVar("T")
@@ -126,8 +123,3 @@ def share_mount(path: Path | str) -> None:
 def private_mounts() -> None:
     """A mount namespace of one's own. Propagation stays as it is."""
     _call("unshare", CLONE_NEWNS)
-
-
-def die_with_parent() -> None:
-    """The kernel kills this process as soon as the thread that started it ends."""
-    _call("prctl", PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)

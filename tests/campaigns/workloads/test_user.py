@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from campaigns.clusters.sandbox import pki
+from campaigns.observers.stored import is_ready
 from campaigns.workloads import WORKLOADS, Registry
 from campaigns.workloads.deploy import Deploy, deployment, service
-from campaigns.workloads.user import User, is_ready
+from campaigns.workloads.user import User
 
 READY = {"type": "Ready", "status": "True"}
 
@@ -193,4 +194,4 @@ def test_a_workloads_name_is_registered_once() -> None:
     registry.add(Deploy())
     with pytest.raises(ValueError, match="a workload named 'deploy' is registered already"):
         registry.add(Deploy())
-    assert "deploy" in WORKLOADS and list(WORKLOADS) == ["deploy"] and WORKLOADS["deploy"].wanted_pods == 6
+    assert "deploy" in WORKLOADS and WORKLOADS.names() == ("deploy",) and WORKLOADS["deploy"].wanted_pods == 6

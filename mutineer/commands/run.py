@@ -43,11 +43,16 @@ def campaign(spec: Path, name: str | None, source: str | None) -> None:
     folder = RUNS / (name or _free_name(loaded.name))
     environment.require_sandbox()
     console = Console(stderr=True)
-    with interruptible():
-        outside.reap()
-        binaries = assets.ensure(BINARIES, source=source)
-        with choose_view(console) as view, run_campaign(loaded, text, folder, binaries, view) as run:
-            report = write_report(run)
+    try:
+        with interruptible():
+            outside.reap()
+            binaries = assets.ensure(BINARIES, source=source)
+            with choose_view(console) as view, run_campaign(loaded, text, folder, binaries, view) as run:
+                report = write_report(run)
+    except KeyboardInterrupt:
+        if (folder / "record.sqlite").exists():
+            click.echo(f"what was finished is kept: mutineer show {folder.name}", err=True)
+        raise
     print_summary(folder)
     click.echo(f"report: {report.resolve()}")
 

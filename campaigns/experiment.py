@@ -6,6 +6,7 @@ our own machinery failed, and the experiment is then an *error*, not a finding.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections import Counter
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from campaigns.clusters.keyspace import KeySpace, Stored
-from campaigns.clusters.protocol import Cluster
+from campaigns.clusters.protocol import HARNESS_COMPONENTS, Cluster
 from campaigns.observers.canary import run_canary
 from campaigns.observers.history import History
 from campaigns.observers.probes import Prober
@@ -23,7 +24,7 @@ from campaigns.workloads import Workload
 from campaigns.workloads.user import User
 from classifiers.observation import ComponentHealth, Observation, PodFinal
 from injector.at_rest import AtRest
-from injector.errors import FaultError
+from injector.errors import ClusterError, FaultError
 from injector.rules import Firing, NearMiss, Rule
 from injector.targets import Channel
 
@@ -46,6 +47,11 @@ class Limits:
     stuck_s: float
     steady_s: float
     canary_s: float
+
+
+_COME_BACK_S = 5.0
+"""A crashed component is started again at once and needs about 3 s (kube-apiserver) to serve: what is back by then
+was a crash, not an outage."""
 
 
 class Experiment:
@@ -91,6 +97,10 @@ class Experiment:
                 self._cluster.forwarder.disarm()
             user.close()
 
+    def _users_own(self, rule: Rule) -> bool:
+        """Whether the message that carries the fault is the user's own request: they create each object once."""
+        return rule.target.identity in self._workload.asked_for and rule.target.occurrence == 1
+
     def _arm(self) -> None:
         if self._rule is not None and self._in_flight:
             known = [(key.encode(errors="surrogateescape"), stored.value) for key, stored in self._baseline.items()]
@@ -125,17 +135,30 @@ class Experiment:
             peak_counts=end.peaks,
             probes=probes,
             canary=canary,
-            components=_since(health, self._cluster.health()),
+            components=self._components(health),
             writes=tuple(history.writes),
             armed=self._rule is not None,
             firings=self._firings,
             near_misses=self._near_misses,
             user_errors=(*told, *end.signs),
             caps=_caps(self._cluster, self._keyspace, history),
-            user_asked=self._rule is None or self._in_flight,
+            user_asked=self._rule is None or (self._in_flight and self._users_own(self._rule)),
             blind=tuple(blind),
             undecodable=history.undecodable(),
         )
+
+    def _components(self, before: Mapping[str, ComponentHealth]) -> tuple[ComponentHealth, ...]:
+        """Components at the end. What is down gets a moment to come back, as it would in a cluster that restarts it.
+        ClusterError if one of ours had ended: what was seen then is nobody's failure but ours."""
+        deadline = time.monotonic() + _COME_BACK_S
+        now = self._cluster.health()
+        while time.monotonic() < deadline and any(c.ready is False or not c.alive for c in now):
+            time.sleep(0.2)
+            now = self._cluster.health()
+        seen = _since(before, now)
+        if broken := [c.name for c in seen if c.name in HARNESS_COMPONENTS and (c.restarts or not c.alive)]:
+            raise ClusterError(f"{', '.join(broken)} ended during the experiment: a failure of the harness")
+        return seen
 
     def _drive(self, history: History, user: User, prober: Prober) -> None:
         self._phase("driving")
@@ -233,8 +256,9 @@ def _caps(cluster: Cluster, keyspace: KeySpace, history: History) -> tuple[str, 
     cap = cluster.pods_per_node
     full = [node for node in cluster.vantage_points() if cap is not None and pods[node] >= cap]
     caps = [f"{', '.join(full)}: {cap} pods, as many as the host guard lets a node have"] if full else []
-    if keyspace.full():
-        caps.append("etcd's quota, capped by the host guard, is used up")
+    with contextlib.suppress(ClusterError):  # an etcd that does not answer is the components' to tell
+        if keyspace.full():
+            caps.append("etcd's quota, capped by the host guard, is used up")
     return tuple(caps)
 
 

@@ -13,12 +13,17 @@ from campaigns.record import ExperimentRecord, IncidentMatch
 from campaigns.runner import Result
 from classifiers.golden import Baseline
 from classifiers.judge import judge, judge_goldens
+from classifiers.numbers import MIN_GOLDENS
 from classifiers.observation import Observation
-from classifiers.verdict import State, Verdict
+from classifiers.verdict import ClientFailure, OrchestratorFailure, State, Verdict
 from failure_db.catalogue import Incident
 from failure_db.matching import match, signature_of
 
 __all__ = ["Bench"]
+
+
+def _quiet(verdict: Verdict) -> bool:
+    return verdict.orchestrator is OrchestratorFailure.NONE and verdict.client is ClientFailure.NONE
 
 
 class Bench:
@@ -27,6 +32,7 @@ class Bench:
     def __init__(self, incidents: Sequence[Incident]) -> None:
         self._incidents = incidents
         self._goldens: dict[str, dict[str, Observation]] = {}
+        self._baselines: dict[tuple[str, int], Baseline] = {}
 
     def record(self, result: Result) -> ExperimentRecord:
         """The record of a result, judged by the golden runs that there are so far."""
@@ -58,7 +64,21 @@ class Bench:
         if record.planned.golden:
             names = list(goldens)
             return judge_goldens(workload, list(goldens.values()))[names.index(record.planned.id)]
-        return judge(observation, Baseline.from_observations(workload, list(goldens.values())))
+        return judge(observation, self._baseline(workload))
+
+    def _baseline(self, workload: str) -> Baseline:
+        """From the golden runs in which nothing was wrong, judged by each other: one whose canary never came would make
+        a canary that never comes look normal. While they are too few to judge each other, from all of them."""
+        runs = list(self._goldens.get(workload, {}).values())
+        known = self._baselines.get((workload, len(runs)))
+        if known is None:
+            believed = runs
+            if len(runs) > MIN_GOLDENS:
+                verdicts = judge_goldens(workload, runs)
+                believed = [run for run, verdict in zip(runs, verdicts, strict=True) if _quiet(verdict)]
+            known = Baseline.from_observations(workload, believed)
+            self._baselines[workload, len(runs)] = known
+        return known
 
     def _matches(
         self, record: ExperimentRecord, verdict: Verdict, observation: Observation

@@ -262,12 +262,13 @@ class LocalExecutor:
     def _recreate(self, sandbox: _Sandbox, pending: Result | None) -> None:
         self._progress.sandbox(sandbox.name, "being replaced by a fresh one")
         began = time.monotonic()
+        sandbox.task, sandbox.pending = None, pending  # kept by `unfinished`, should ending or launching fail
         self._end(sandbox)
-        self._sandboxes.remove(sandbox)
         if self._queue:
             self._launch(sandbox.name, pending=pending, began=began)
         elif pending is not None:
             self._results.append(pending)
+        self._sandboxes.remove(sandbox)
 
     def _end(self, sandbox: _Sandbox) -> None:
         stdout = sandbox.launched.process.stdout

@@ -18,6 +18,9 @@ __all__ = ["SCHEMA", "document", "experiment_document", "golden_document"]
 
 SCHEMA = 1
 
+_REDACTED = "(redacted: of a Secret)"
+"""In place of every parameter of a fault on a Secret: a value to set may be one."""
+
 
 def document(run: Run) -> dict[str, JSONValue]:
     """The whole run: what is finished of it, in the order of the plan. `summary` counts experiments, not golden runs;
@@ -56,7 +59,9 @@ def experiment_document(record: ExperimentRecord) -> dict[str, JSONValue]:
         "why": record.planned.why,
         "channel": rule.channel.value,
         "model": rule.model,
-        "parameters": dict(rule.parameters),
+        "parameters": dict.fromkeys(rule.parameters, _REDACTED)
+        if rule.target.kind == "Secret"
+        else dict(rule.parameters),
         "target": _target(rule),
         "activation": verdict.activation.value if verdict.activation else None,
         "verdict": verdict.state.value,

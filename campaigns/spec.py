@@ -25,7 +25,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from campaigns.fault_checks import check_document
 from campaigns.spec_problems import in_document_order, to_problems
@@ -49,6 +49,9 @@ __all__ = [
 ]
 
 _PRESETS = Path(__file__).parent / "presets"
+
+_OVERHEAD_S = 30.0
+"""Of an experiment besides its waits: a rollback takes 2 s, at most 12; a user's request at most 10."""
 
 Seconds = Annotated[float, Field(gt=0, le=3600, strict=False)]
 
@@ -80,6 +83,16 @@ class TimeLimits(_Model):
     experiment_s: Seconds = Field(
         90.0, description="For one experiment with its reset; past it the sandbox is given up, the experiment an error"
     )
+
+    @model_validator(mode="after")
+    def _one_experiment_fits(self) -> TimeLimits:
+        least = 2 * self.settle_s + self.steady_s + self.canary_s + _OVERHEAD_S
+        if self.experiment_s < least:
+            raise ValueError(
+                f"expected experiment_s >= {least:g} (2 * settle_s + steady_s + canary_s + {_OVERHEAD_S:g}), "
+                f"got {self.experiment_s:g}"
+            )
+        return self
 
 
 class TargetSpec(_Model):

@@ -30,6 +30,7 @@ from campaigns.clusters.keyspace import KeySpace
 from campaigns.clusters.sandbox.cluster import Sandbox
 from campaigns.clusters.sandbox.config import SandboxConfig
 from campaigns.experiment import Experiment, Limits
+from campaigns.observers.volatile import is_volatile
 from campaigns.workloads import WORKLOADS
 from classifiers.observation import Observation
 from classifiers.record import observation_to_json
@@ -48,6 +49,9 @@ def lingers(observation: Observation) -> str | None:
     """Why this experiment may have left something in a component's memory, in words; None if a rollback is enough."""
     if observation.undecodable:
         return "a stored object could not be decoded: caches and informers may have given up"
+    for firing in observation.firings:
+        if is_volatile(firing.key) or firing.key.startswith("/registry/minions/"):
+            return f"the rollback does not compare all of {firing.key}"
     if restarted := [c.name for c in observation.components if c.restarts or not c.alive]:
         return f"{', '.join(restarted)} had ended"
     if any(at_s is None for at_s in observation.canary.stages.values()):

@@ -15,10 +15,12 @@ from campaigns.record import Reset
 from classifiers.observation import ComponentHealth
 from injector.channels.control import ForwarderClient
 
-__all__ = ["CANARY_NAMESPACE", "Cluster"]
+__all__ = ["CANARY_NAMESPACE", "HARNESS_COMPONENTS", "Cluster"]
 
 T = TypeVar("T")
 
+HARNESS_COMPONENTS = ("forwarder", "runtime")
+"""Components that are ours: when one of them ends, nothing that follows is the cluster's doing."""
 CANARY_NAMESPACE = "mutineer-canary"
 """Where the canary lives; every cluster's baseline holds it."""
 

@@ -55,6 +55,7 @@ class Deploy:
     namespace = "default"
     service = "web"
     wanted_pods = 6
+    asked_for: tuple[str, ...] = ("Deployment/default/web", "Service/default/web")
 
     def drive(self, user: User) -> None:
         user.create(deployment(self.service, self.namespace, self.wanted_pods))

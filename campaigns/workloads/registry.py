@@ -23,6 +23,9 @@ class Workload(Protocol):
     wanted_pods: int
     """Pods that the user asks for in the end."""
 
+    asked_for: tuple[str, ...]
+    """Identities of the objects that its user creates, each once; everything else is made by controllers."""
+
     def drive(self, user: User) -> None:
         """Asks for everything, as its user would. Errors that the API answers are the user's to keep, not raised."""
 

@@ -44,7 +44,7 @@ def command() -> None:
     Examples:
       mutineer incidents list --failure network --kind Service
       mutineer incidents show node-duplicate-podcidr-scale-test
-      mutineer incidents match quickstart
+      mutineer incidents match quickstart-1
       mutineer incidents match --kind Service --field 'spec.selector[app]' --class network
     """
 
@@ -190,8 +190,8 @@ def match_command(
 
     \b
     Examples:
-      mutineer incidents match quickstart
-      mutineer incidents match quickstart --experiment e3f09a17
+      mutineer incidents match quickstart-1
+      mutineer incidents match quickstart-1 --experiment e0d58
       mutineer incidents match --kind Service --field 'spec.selector[app]' --class network
     """
     described = [kind, field, orchestrator, client, model, undecodable or None]
@@ -227,9 +227,10 @@ def _match_run(run: str, experiment: str | None, *, top: int, as_json: bool) -> 
         records = [record for record in opened.records() if not record.planned.golden]
     if experiment is not None:
         ids = [record.planned.id for record in records]
-        if experiment not in ids:
+        chosen = [identifier for identifier in ids if identifier.startswith(experiment)]
+        if len(chosen) != 1:
             raise _unknown("experiment", experiment, ids, f"see `mutineer show {run}`")
-        records = [record for record in records if record.planned.id == experiment]
+        records = [record for record in records if record.planned.id == chosen[0]]
     catalogue = load()
     matched = [(record, _match_record(record, catalogue, top)) for record in records]
     if as_json:

@@ -33,8 +33,8 @@ def command(run: str | None, output: Path | None, open_it: bool) -> None:
 
     \b
     Examples:
-      mutineer report quickstart
-      mutineer report quickstart --output /tmp/quickstart.html --open
+      mutineer report quickstart-1
+      mutineer report quickstart-1 --output /tmp/quickstart.html --open
     """
     folder = find_run(run)
     with open_run(folder) as opened:
@@ -55,6 +55,7 @@ def _write(path: Path, html: str) -> None:
     """Whole or not at all: a reader never sees half a report, and an old one stays until the new one is there."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        partial.touch(mode=0o600)  # stored values are in it
         partial.write_text(html, encoding="utf-8")
         partial.replace(path)
     except OSError as error:

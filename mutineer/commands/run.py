@@ -6,6 +6,9 @@ from pathlib import Path
 
 import click
 
+from injector.errors import InputError, MutineerError, Problem
+from mutineer.exit_codes import ExitCode
+
 __all__ = ["campaign", "command"]
 
 
@@ -13,7 +16,7 @@ __all__ = ["campaign", "command"]
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--name", help="Folder below runs/ for the results (default: the spec's name and a number).")
 @click.option("--from", "source", metavar="FOLDER|PATH", help="Take the binaries from there (PATH: the search path).")
-def command(spec: Path, name: str | None, source: str | None) -> None:
+def command(spec: Path, name: str | None, source: str | None) -> int:
     """Run the campaign in SPEC, a YAML file or the name of a preset.
 
     \b
@@ -21,11 +24,12 @@ def command(spec: Path, name: str | None, source: str | None) -> None:
       mutineer run campaign.yaml
       mutineer run quickstart --name first
     """
-    campaign(spec, name, source)
+    return campaign(spec, name, source)
 
 
-def campaign(spec: Path, name: str | None, source: str | None) -> None:
-    """Reads the spec (all its problems at once), gets the binaries, runs, writes the report."""
+def campaign(spec: Path, name: str | None, source: str | None) -> ExitCode:
+    """Reads the spec (all its problems at once), gets the binaries, runs, writes the report. Errors of the harness in
+    it make the exit code ENVIRONMENT; findings do not."""
     from rich.console import Console
 
     from campaigns import assets, environment
@@ -39,7 +43,11 @@ def campaign(spec: Path, name: str | None, source: str | None) -> None:
     from mutineer.interrupts import interruptible
     from mutineer.live import choose_view
 
-    loaded, text = load_preset(str(spec)) if str(spec) in presets() else load_spec(spec)
+    preset = str(spec) in presets()
+    if not preset and not spec.exists():
+        known = f"there is no such file; presets are: {', '.join(presets())}; `mutineer schema spec` describes the file"
+        raise InputError([Problem(str(spec), "", known)])
+    loaded, text = load_preset(str(spec)) if preset else load_spec(spec)
     folder = RUNS / (name or _free_name(loaded.name))
     environment.require_sandbox()
     console = Console(stderr=True)
@@ -49,12 +57,15 @@ def campaign(spec: Path, name: str | None, source: str | None) -> None:
             binaries = assets.ensure(BINARIES, source=source)
             with choose_view(console) as view, run_campaign(loaded, text, folder, binaries, view) as run:
                 report = write_report(run)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, MutineerError):
         if (folder / "record.sqlite").exists():
             click.echo(f"what was finished is kept: mutineer show {folder.name}", err=True)
         raise
-    print_summary(folder)
+    errors = print_summary(folder)
     click.echo(f"report: {report.resolve()}")
+    if errors:
+        click.echo(f"{errors} experiments are errors of the harness; their logs are in {folder / 'logs'}", err=True)
+    return ExitCode.ENVIRONMENT if errors else ExitCode.OK
 
 
 def _free_name(base: str) -> str:

@@ -35,8 +35,8 @@ def command(run: str | None, experiment: str | None, as_json: bool) -> None:
     \b
     Examples:
       mutineer show
-      mutineer show quickstart e5a4
-      mutineer show quickstart --json
+      mutineer show quickstart-1 e0d58
+      mutineer show quickstart-1 --json
     """
     with open_run(find_run(run)) as opened:
         record = _find(opened, experiment) if experiment is not None else None
@@ -51,10 +51,11 @@ def command(run: str | None, experiment: str | None, as_json: bool) -> None:
             _print_run(console, opened)
 
 
-def print_summary(folder: Path) -> None:
-    """What `mutineer show RUN` prints."""
+def print_summary(folder: Path) -> int:
+    """Prints what `mutineer show RUN` does; returns how many experiments are errors of the harness."""
     with open_run(folder) as opened:
         _print_run(Console(file=sys.stdout, highlight=False, markup=False), opened)
+        return sum(record.verdict.state is State.ERROR for record in opened.records(observations=False))
 
 
 def _one(record: ExperimentRecord) -> dict[str, JSONValue]:

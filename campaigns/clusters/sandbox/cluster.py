@@ -45,6 +45,8 @@ _REST_S = 0.5
 """Two dumps this far apart must be equal: controllers of a fresh cluster work off their queues within some 100 ms."""
 _BACK_OFF_S = 10.0
 """kubelet's crash back-off (kubernetes/pkg/kubelet/kubelet.go, MaxCrashLoopBackOff's base), v1.36."""
+_BACK_OFF_MOST_S = 300.0
+"""Likewise: MaxContainerBackOff."""
 _WORK_SIZE = "2g"
 """Host guard: everything that a sandbox writes lies in memory; a fresh one holds about 60 MB."""
 
@@ -397,7 +399,7 @@ class Sandbox:
 
     def tend(self) -> None:
         """Starts what has ended again, as kubelet (static pods) and systemd (kubelets) would: at once, then after 10 s,
-        20 s, … (kubelet's crash back-off)."""
+        20 s, …, at most 5 min (kubelet's crash back-off)."""
         now = time.monotonic()
         for process in self.processes.values():
             if process.alive:
@@ -405,7 +407,7 @@ class Sandbox:
             due = self._due.setdefault(process.name, now)
             if now >= due:
                 process.restart()
-                self._due[process.name] = now + _BACK_OFF_S * 2 ** (process.restarts - 1)
+                self._due[process.name] = now + min(_BACK_OFF_S * 2 ** (process.restarts - 1), _BACK_OFF_MOST_S)
 
     def restart(self, name: str) -> None:
         """Stops one component and starts it again; returns at once."""

@@ -79,6 +79,9 @@ _ALWAYS = (
     Deviation("kube-proxy", "conntrack", "left alone", "set", "those sysctls can't be written without root"),
     Deviation("kubelet", "maxPods", str(MAX_PODS_PER_NODE), "110", "host guard: every container is a local process"),
     Deviation("containers", "mounts and images", "local commands", "containerd", "no container images without root"),
+    Deviation("control plane", "started as", "processes", "static pods", "no kubelet on the control plane's host"),
+    Deviation("kubelet", "cgroupDriver", "cgroupfs", "systemd", "no systemd in the sandbox"),
+    Deviation("kubelet", "paths", "the sandbox's own", "/var/lib/kubelet, /var/log/pods", "many nodes on one host"),
     Deviation("kube-proxy", "started as", "process on the node", "DaemonSet", "becomes a DaemonSet in a later version"),
     Deviation("CoreDNS", "started", "no", "Deployment", "comes in a later version"),
 )  # fmt: skip

@@ -20,6 +20,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -53,7 +54,8 @@ def root() -> Path:
         state = Path("/tmp") / f"mutineer-{os.getuid()}" / "sandboxes"  # noqa: S108 - 0700, and owned, as checked below
     for folder in (state.parent, state):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if folder.stat().st_uid != os.getuid():
+        found = folder.lstat()  # not stat: a link that somebody planted in /tmp is not ours
+        if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
             remedy = "set XDG_STATE_HOME to a folder of yours"
             raise EnvironmentFailure(f"{folder} belongs to somebody else", remedy=remedy)
     return state
@@ -103,7 +105,8 @@ def prepare(name: str, *, binaries: dict[str, Path], **settings: object) -> Sand
         problem = f"a sandbox named {name!r} is running (`mutineer sandbox down --name {name}` ends it)"
         raise InputError([Problem("command line", "--name", problem)])
     shutil.rmtree(folder, ignore_errors=True)
-    (folder / "logs").mkdir(parents=True, mode=0o700)
+    folder.mkdir(mode=0o700)
+    (folder / "logs").mkdir(mode=0o700)
     config = SandboxConfig(
         name=name,
         folder=folder,

@@ -124,8 +124,9 @@ esac
 """
 
 BUILDS = """
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit it ignored
 from tests.campaigns.assets.test_gobuild import building
 try:
     building(Path(sys.argv[1]), Path(sys.argv[2])).ensure()

@@ -14,7 +14,7 @@ from campaigns.runner import Result
 from classifiers.observation import Observation
 from classifiers.verdict import OrchestratorFailure, State
 from failure_db.catalogue import load
-from tests.builders import faulty, goldens, pods, rule
+from tests.builders import canary, faulty, goldens, pods, rule
 
 FAULT = PlannedExperiment(id="e1", workload="deploy", rule=rule(), why="a wrong word")
 
@@ -76,3 +76,14 @@ def test_a_classifier_that_raises_makes_an_error_with_its_traceback_and_never_no
     assert record.observation is not None, "so that it can be judged again"
     again = bench.judged(record)
     assert (again.verdict.state, again.error) == (State.JUDGED, None)
+
+
+def test_a_golden_run_that_was_not_quiet_does_not_hide_a_stall() -> None:
+    bench = Bench(())
+    for each in golden_results(6):
+        bench.record(each)
+    dead = canary(**dict.fromkeys(("pod_created", "pod_scheduled", "pod_ready", "endpoints", "traffic")))
+    bad = result(PlannedExperiment(id="g9", workload="deploy"), replace(goldens(1)[0], r0=9, canary=dead))
+    assert bench.judged(bench.record(bad)).verdict.orchestrator is OrchestratorFailure.STALL
+    fault = bench.record(result(FAULT, faulty(canary=dead)))
+    assert fault.verdict.orchestrator is OrchestratorFailure.STALL

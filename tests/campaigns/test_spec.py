@@ -85,6 +85,10 @@ faults:
         ("name: a\ntiem_limits: {}", "tiem_limits: unknown key; did you mean 'time_limits'?"),
         ("name: a\ntime_limits: {setle_s: 3}", "time_limits.setle_s: unknown key; did you mean 'settle_s'?"),
         ("name: a\ntime_limits: {settle_s: 0}", "time_limits.settle_s: expected a number > 0.0, got 0"),
+        (
+            "name: a\ntime_limits: {settle_s: 300}",
+            "time_limits: expected experiment_s >= 643.5 (2 * settle_s + steady_s + canary_s + 30), got 90",
+        ),
         ("golden: 5", "name: is missing"),
         ("name: a\ngolden: 2", "golden: expected a number >= 4, got 2"),
         ("name: a\ngolden: true", "golden: expected a whole number, got True"),

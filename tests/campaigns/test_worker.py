@@ -6,7 +6,7 @@ import pytest
 
 from campaigns.worker import lingers
 from classifiers.observation import ComponentHealth, Observation
-from tests.builders import canary, components, observation
+from tests.builders import canary, components, firing, observation
 
 
 def health(**changes: object) -> tuple[ComponentHealth, ...]:
@@ -17,6 +17,12 @@ def health(**changes: object) -> tuple[ComponentHealth, ...]:
     ("seen", "why"),
     [
         (observation(), None),
+        (
+            observation(firings=(firing(key="/registry/leases/kube-node-lease/node-1"),)),
+            "the rollback does not compare",
+        ),
+        (observation(firings=(firing(key="/registry/minions/node-1"),)), "the rollback does not compare"),
+        (observation(firings=(firing(),)), None),
         (observation(undecodable=("/registry/pods/default/a",)), "a stored object could not be decoded"),
         (observation(components=health(restarts=1)), "etcd had ended"),
         (observation(components=health(alive=False, ready=False)), "etcd had ended"),

@@ -33,7 +33,7 @@ from campaigns.observers.volatile import is_volatile
 from campaigns.record import Reset
 from classifiers.observation import ComponentHealth
 from injector.channels.control import ForwarderClient
-from injector.errors import ClusterError
+from injector.errors import ClusterError, HarnessError
 
 __all__ = ["ReadyTimes", "Sandbox"]
 
@@ -150,7 +150,7 @@ class Sandbox:
         def answers() -> bool:
             try:
                 self.forwarder.stats()
-            except Exception:  # noqa: BLE001 - not up yet; the deadline tells if it never is
+            except HarnessError:  # not up yet; the deadline tells if it never is
                 return False
             return True
 

@@ -41,7 +41,7 @@ def _moment(campaign: Campaign, moment_s: float) -> None:
 
 
 def _codes(victim: Victim) -> tuple[int, ...]:
-    """Exit codes that are right: a part of the harness that dies in an experiment makes it an error, never a finding."""
+    """Exit codes that are right: a part of the harness that dies in an experiment makes it an error, no finding."""
     return (0, 3) if victim in (Victim.FIRST_PROCESS, Victim.RUNTIME) else (0,)
 
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from campaigns.record import ExperimentRecord
+from campaigns.redaction import is_secret_rule
 from campaigns.store import Run
 from classifiers.verdict import ClientFailure, OrchestratorFailure, State
 from injector.rules import JSONValue, Rule
@@ -59,9 +60,7 @@ def experiment_document(record: ExperimentRecord) -> dict[str, JSONValue]:
         "why": record.planned.why,
         "channel": rule.channel.value,
         "model": rule.model,
-        "parameters": dict.fromkeys(rule.parameters, _REDACTED)
-        if rule.target.kind == "Secret"
-        else dict(rule.parameters),
+        "parameters": dict.fromkeys(rule.parameters, _REDACTED) if is_secret_rule(rule) else dict(rule.parameters),
         "target": _target(rule),
         "activation": verdict.activation.value if verdict.activation else None,
         "verdict": verdict.state.value,

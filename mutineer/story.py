@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from campaigns.record import ExperimentRecord
+from campaigns.redaction import holds_secret
 from classifiers.golden import Baseline
 from classifiers.observation import Observation
 from classifiers.verdict import OrchestratorFailure, State, Verdict
 from injector.rules import Firing
 from mutineer.report.hexdump import Piece, compare
-from mutineer.report.redaction import holds_secret
 from mutineer.report.sentences import change_of, what_was_done
 
 __all__ = ["SEVERITY", "story"]

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from injector.codec import encode_varint
 from injector.errors import WireError
 
 __all__ = ["Outcome", "Write", "made_up_success", "outcome_of", "with_value", "writes_of"]
@@ -91,7 +92,7 @@ def with_value(request: bytes, write: Write, value: bytes) -> bytes:
     for field in reversed(write.around):
         length = request[field.length_at : field.start]
         if growth:
-            length = _varint(field.end - field.start + growth)
+            length = encode_varint(field.end - field.start + growth)
             growth += len(length) - (field.start - field.length_at)
         parts[:0] = [length, request[field.start : before_end]]
         before_end = field.length_at
@@ -136,7 +137,7 @@ def _number(message: bytes, tag: int) -> int:
 def _with_number(message: bytes, tag: int, number: int) -> bytes:
     for field in _fields(message, 0, len(message)):
         if field.tag == tag:
-            return message[: field.start] + _varint(number) + message[field.end :]
+            return message[: field.start] + encode_varint(number) + message[field.end :]
     return message + _tagged(tag, number)
 
 
@@ -183,18 +184,9 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
     raise WireError(f"byte {at}: a protobuf number of more than ten bytes")
 
 
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 def _tagged(tag: int, value: int) -> bytes:
-    return bytes((tag,)) + _varint(value)
+    return bytes((tag,)) + encode_varint(value)
 
 
 def _delimited(tag: int, content: bytes) -> bytes:
-    return bytes((tag,)) + _varint(len(content)) + content
+    return bytes((tag,)) + encode_varint(len(content)) + content

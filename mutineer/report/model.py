@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from campaigns.record import ExperimentRecord, Reset
+from campaigns.redaction import holds_secret
 from classifiers.observation import CanaryRecord, Observation
 from classifiers.verdict import Activation, OrchestratorFailure, State
 from failure_db.catalogue import Incident
@@ -28,7 +29,6 @@ from mutineer.report.figures import (
     wilson,
 )
 from mutineer.report.hexdump import Comparison, compare
-from mutineer.report.redaction import holds_secret
 from mutineer.report.sentences import change_of, object_name, shown_parameters, what_was_done
 from mutineer.report.timeline import Timeline, draw
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from campaigns.redaction import holds_secret, is_secret_rule
 from injector.rules import Firing, JSONValue, Rule
 from injector.targets import Channel
-from mutineer.report.redaction import holds_secret, is_secret_rule
 
 __all__ = ["REDACTED", "change_of", "object_name", "shown_parameters", "shown_value", "what_was_done"]
 

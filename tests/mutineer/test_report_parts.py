@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from campaigns.redaction import holds_secret, is_secret_rule
 from classifiers.observation import ProbeSample, ProbeSeries
 from classifiers.verdict import Activation, OrchestratorFailure
 from injector.rules import Firing, Rule, Told
 from injector.targets import Channel, Target
 from mutineer.report.figures import Share, cross_table, golden_medians, golden_tables, role_label, wilson
 from mutineer.report.hexdump import MAX_LINES, Line, Piece, compare
-from mutineer.report.redaction import holds_secret, is_secret_rule
 from mutineer.report.sentences import change_of, shown_parameters, shown_value, what_was_done
 from mutineer.report.timeline import draw
 from tests.mutineer.report_builders import (

@@ -32,6 +32,7 @@ import grpc
 
 from injector.corrupt import corrupt
 from injector.errors import FaultError, HarnessError
+from injector.etcd_tls import EtcdTls, etcd3_arguments
 from injector.identity import Identified, IdentityTracker
 from injector.rules import Firing, Rule
 from injector.targets import Channel, Target
@@ -71,13 +72,16 @@ class _Stored:
 
 
 class AtRest:
-    """Edits in one etcd. `undo` is the folder of the undo records; it is made (0700) if need be.
+    """Edits in one etcd. `undo` is the folder of the undo records; it is made (0700) if need be. `tls` is for an etcd
+    that asks for certificates.
 
     Methods raise HarnessError if etcd does not answer within `timeout_s` or a record can't be written or read.
     """
 
-    def __init__(self, address: tuple[str, int], undo: Path, *, timeout_s: float = 10.0) -> None:
-        self._address, self._folder, self._timeout_s = address, undo, timeout_s
+    def __init__(
+        self, address: tuple[str, int], undo: Path, tls: EtcdTls | None = None, *, timeout_s: float = 10.0
+    ) -> None:
+        self._address, self._folder, self._tls, self._timeout_s = address, undo, tls, timeout_s
 
     def inject(self, rule: Rule, *, r0: int | None = None) -> Firing:
         """Find the target, write the undo record, corrupt and put.
@@ -163,7 +167,8 @@ class AtRest:
     def _connected(self) -> Iterator[_Etcd]:
         host, port = self._address
         options = {"grpc.max_receive_message_length": -1}  # the whole key space in one answer
-        with etcd3.client(host=host, port=port, timeout=self._timeout_s, grpc_options=options.items()) as client:
+        tls = etcd3_arguments(self._tls)
+        with etcd3.client(host=host, port=port, timeout=self._timeout_s, grpc_options=options.items(), **tls) as client:
             try:
                 yield _Etcd(client, self._timeout_s)
             except grpc.RpcError as error:

@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 
 from injector.errors import ClusterError
+from injector.etcd_tls import EtcdTls, etcd3_arguments
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -49,12 +50,15 @@ class Change:
 
 
 class KeySpace:
-    """A connection to etcd itself. ClusterError where etcd does not answer."""
+    """A connection to etcd itself, with `tls` to one that asks for certificates. ClusterError where etcd does not
+    answer, HarnessError where a file of `tls` can't be read."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self, address: tuple[str, int], tls: EtcdTls | None = None) -> None:
         host, port = address
         options = {"grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1}
-        self._client: Any = etcd3.client(host=host, port=port, timeout=_TIMEOUT_S, grpc_options=options.items())
+        self._client: Any = etcd3.client(
+            host=host, port=port, timeout=_TIMEOUT_S, grpc_options=options.items(), **etcd3_arguments(tls)
+        )
         # After one failed call etcd3 answers nothing for 300 s, although etcd is started again at once.
         self._client.endpoint_in_use.time_retry = 0
 

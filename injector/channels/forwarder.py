@@ -5,20 +5,26 @@
 Every client connection gets an upstream connection of its own; if etcd can't be reached or goes away the client's
 connection is closed, and its next one is tried anew. Listens on loopback only. It is ready when the control socket
 answers. It ends on SIGTERM and SIGINT, and when its parent process dies.
+
+Plain text, or TLS on either side or both (injector.channels.tls):
+
+    --tls-cert FILE --tls-key FILE --tls-client-ca FILE      serve it, to clients with a certificate of that authority
+    --upstream-cert FILE --upstream-key FILE --upstream-ca FILE      speak it to etcd, whose certificate is checked
+
+A connection whose handshake fails, or that does not agree on HTTP/2, is closed and logged; the others go on.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import ctypes
 import gc
-import ipaddress
 import logging
 import os
 import signal
 import socket
+import ssl
 import stat
 import sys
 from collections.abc import Sequence
@@ -29,6 +35,8 @@ import uvloop
 
 from injector.channels.control import Stats
 from injector.channels.controlling import Armory, answer_line
+from injector.channels.options import Options, parse
+from injector.channels.tls import in_words, speaks_http2
 from injector.errors import EnvironmentFailure, InputError, MutineerError
 from injector.wire.relay import Output, Relay
 
@@ -44,10 +52,10 @@ PR_SET_PDEATHSIG = 1
 
 
 class Forwarder:
-    """All connections and their counts."""
+    """All connections and their counts. `upstream_tls` is for speaking TLS to upstream."""
 
-    def __init__(self, upstream: tuple[str, int]) -> None:
-        self.upstream = upstream
+    def __init__(self, upstream: tuple[str, int], *, upstream_tls: ssl.SSLContext | None = None) -> None:
+        self.upstream, self.upstream_tls = upstream, upstream_tls
         self.armory = Armory()
         self.open: set[_Connection] = set()
         self.connections_total = 0
@@ -87,6 +95,10 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.client = client = cast(asyncio.Transport, transport)  # uvloop's own classes do not inherit from it
+        if not speaks_http2(client):
+            logger.warning("a client's connection was closed: it did not ask for HTTP/2 (ALPN h2)")
+            client.close()
+            return
         self.forwarder.open.add(self)
         self.forwarder.connections_total += 1
         self.connecting = asyncio.get_running_loop().create_task(self._connect(client))
@@ -94,10 +106,16 @@ class _Connection(asyncio.Protocol):
     async def _connect(self, client: asyncio.Transport) -> None:
         host, port = self.forwarder.upstream
         try:
-            await asyncio.get_running_loop().create_connection(lambda: _Upstream(self), host, port)
+            upstream, _ = await asyncio.get_running_loop().create_connection(
+                lambda: _Upstream(self), host, port, ssl=self.forwarder.upstream_tls
+            )
         except OSError as error:
-            logger.warning("upstream %s:%d can't be reached: %s", host, port, error)
+            logger.warning("upstream %s:%d can't be reached: %s", host, port, in_words(error))
             client.close()
+            return
+        if not speaks_http2(upstream):
+            logger.warning("upstream %s:%d does not speak HTTP/2 over TLS (ALPN h2)", host, port)
+            self.close()
             return
         early, self.early = self.early, b""
         if early:
@@ -172,6 +190,11 @@ class _Upstream(asyncio.Protocol):
             client.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        host, port = self.connection.forwarder.upstream
+        client = self.connection.client
+        if isinstance(exc, ssl.SSLError) and client is not None and not client.is_closing():
+            # with TLS 1.3 a server refuses a certificate only after the handshake
+            logger.warning("upstream %s:%d closed the connection: %s", host, port, in_words(exc))
         self.connection.relay.closed()
         self.connection.close()
 
@@ -183,20 +206,21 @@ def _write(transport: asyncio.Transport, parts: list[bytes]) -> None:
         transport.writelines(parts)
 
 
-async def _serve(listen: tuple[str, int], upstream: tuple[str, int], control: Path) -> None:
+async def _serve(options: Options) -> None:
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, over.set)
     _die_with_parent(loop, over)
-    forwarder = Forwarder(upstream)
+    forwarder = Forwarder(options.upstream, upstream_tls=options.upstream_tls)
     try:
-        server = await loop.create_server(lambda: _Connection(forwarder), *listen)
+        server = await loop.create_server(lambda: _Connection(forwarder), *options.listen, ssl=options.tls)
     except OSError as error:
+        host, port = options.listen
         raise EnvironmentFailure(
-            f"can't listen on {listen[0]}:{listen[1]}: {error.strerror or error}", remedy="choose a free port"
+            f"can't listen on {host}:{port}: {error.strerror or error}", remedy="choose a free port"
         ) from error
-    with _control_socket(control) as unix:
+    with _control_socket(options.control) as unix:
         controls = await asyncio.start_unix_server(forwarder.control, sock=unix, limit=MAX_CONTROL_LINE_BYTES)
         gc.freeze()
         await over.wait()
@@ -243,35 +267,11 @@ def _die_with_parent(loop: asyncio.AbstractEventLoop, over: asyncio.Event) -> No
         raise EnvironmentFailure("prctl(PR_SET_PDEATHSIG) failed", remedy="run on Linux")
 
 
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise InputError(f"expected HOST:PORT, got {text!r}")
-    return host.strip("[]"), int(port)
-
-
-def _loopback(text: str) -> tuple[str, int]:
-    host, port = _address(text)
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise InputError(f"--listen {text!r}: expected a loopback address such as 127.0.0.1:2381")
-    return host, port
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs until it is told to end. Returns the exit code: 0, 2 (usage), 3 (environment)."""
-    parser = argparse.ArgumentParser(prog="injector.channels.forwarder")
-    parser.add_argument("--listen", required=True, help="HOST:PORT on loopback")
-    parser.add_argument("--upstream", required=True, help="HOST:PORT of etcd")
-    parser.add_argument("--control", required=True, type=Path, help="path of the control socket")
-    options = parser.parse_args(argv)
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.INFO)
     try:
-        listen, upstream = _loopback(options.listen), _address(options.upstream)
-        uvloop.run(_serve(listen, upstream, options.control))
+        uvloop.run(_serve(parse(argv)))
     except MutineerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 3

@@ -1,4 +1,4 @@
-"""A real etcd for tests: one member, on a free port, with its data in a folder of the test's own."""
+"""A real etcd for tests: one member, on free ports, with its data in a folder of the test's own."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from campaigns.assets import ensure
+from campaigns.clusters.sandbox import components, pki
 from tests.conftest import wait_until
 
-__all__ = ["Etcd", "running_etcd"]
+__all__ = ["Etcd", "running_etcd", "running_secure_etcd"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,28 @@ def running_etcd(folder: Path) -> Iterator[Etcd]:
         process = subprocess.Popen(argv, stdout=log, stderr=log)
     try:
         wait_until(lambda: _healthy(client), within_s=20, what="etcd to be healthy")
+        yield Etcd(("127.0.0.1", client), process)
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+@contextlib.contextmanager
+def running_secure_etcd(folder: Path) -> Iterator[Etcd]:
+    """The sandbox's own etcd with TLS, but for its ports; the certificates are in `folder / "pki"`."""
+    (folder / "pki/etcd").mkdir(parents=True)
+    for name, pair in pki.etcd_identities("sandbox", "172.30.0.1").items():
+        pki.write_private(folder / f"pki/{name}.crt", pair.certificate)
+        pki.write_private(folder / f"pki/{name}.key", pair.key)
+    client, peer, metrics = _free_ports(3)
+    ours = {components.ETCD_PORT: client, 2380: peer, components.ETCD_METRICS_PORT: metrics}
+    argv = components.etcd(Path(ensure(["etcd"])["etcd"]), folder / "data", tls=folder / "pki")
+    for its, free in ours.items():
+        argv = [word.replace(f"127.0.0.1:{its}", f"127.0.0.1:{free}") for word in argv]
+    with (folder / "etcd.log").open("wb") as log:
+        process = subprocess.Popen(argv, stdout=log, stderr=log)
+    try:
+        wait_until(lambda: _healthy(metrics), within_s=20, what="etcd to be healthy, asked without a certificate")
         yield Etcd(("127.0.0.1", client), process)
     finally:
         process.kill()

@@ -18,6 +18,7 @@ import pytest
 from campaigns.assets import ensure
 from injector.channels.control import ForwarderClient
 from injector.errors import HarnessError, MutineerError
+from injector.etcd_tls import EtcdTls, etcd3_arguments
 from tests.conftest import wait_until
 
 with warnings.catch_warnings():
@@ -58,17 +59,24 @@ class Etcd:
         return f"{self.address[0]}:{self.address[1]}"
 
 
-def start_etcd(folder: Path, address: Address) -> Etcd:
-    url, peer = f"http://{address[0]}:{address[1]}", f"http://127.0.0.1:{free_port()}"
+def start_etcd(folder: Path, address: Address, *, tls: EtcdTls | None = None) -> Etcd:
+    """With `tls` it serves that certificate, and only clients with one of the same authority (so that one, too)."""
+    url = f"{'https' if tls else 'http'}://{address[0]}:{address[1]}"
+    peer = f"http://127.0.0.1:{free_port()}"
+    certificates = (
+        [f"--cert-file={tls.cert}", f"--key-file={tls.key}", f"--trusted-ca-file={tls.ca}", "--client-cert-auth"]
+        if tls
+        else []
+    )
     argv = [
         etcd_binary(), "--data-dir", str(folder), "--listen-client-urls", url, "--advertise-client-urls", url,
         "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}",
-        "--unsafe-no-fsync", "--log-level", "error",
+        "--unsafe-no-fsync", "--log-level", "error", *certificates,
     ]  # fmt: skip
     etcd = Etcd(address, subprocess.Popen(argv, stderr=subprocess.DEVNULL))
 
     def serves() -> bool:
-        with connected(address, timeout_s=1) as client:
+        with connected(address, timeout_s=1, tls=tls) as client:
             try:
                 client.get("/x")
             except etcd3.Etcd3Exception:
@@ -88,9 +96,9 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     process.wait(10)
 
 
-def connected(address: Address, *, timeout_s: float = 5) -> Any:
+def connected(address: Address, *, timeout_s: float = 5, tls: EtcdTls | None = None) -> Any:
     """An etcd3 client; a context manager."""
-    return etcd3.client(host=address[0], port=address[1], timeout=timeout_s)
+    return etcd3.client(host=address[0], port=address[1], timeout=timeout_s, **etcd3_arguments(tls))
 
 
 @pytest.fixture(scope="session")
@@ -114,13 +122,13 @@ class RunningForwarder:
     control: ForwarderClient
     process: subprocess.Popen[bytes]
 
-    def etcd(self, *, timeout_s: float = 5) -> Any:
-        return connected(self.address, timeout_s=timeout_s)
+    def etcd(self, *, timeout_s: float = 5, tls: EtcdTls | None = None) -> Any:
+        return connected(self.address, timeout_s=timeout_s, tls=tls)
 
 
-def forwarder_command(listen: str, upstream: str, control: Path) -> list[str]:
+def forwarder_command(listen: str, upstream: str, control: Path, *more: str) -> list[str]:
     module = [sys.executable, "-m", "injector.channels.forwarder"]
-    return [*module, "--listen", listen, "--upstream", upstream, "--control", str(control)]
+    return [*module, "--listen", listen, "--upstream", upstream, "--control", str(control), *more]
 
 
 @pytest.fixture

@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 
 import injector.at_rest
+from campaigns.clusters.sandbox import pki
 from injector.at_rest import AtRest, Undone
 from injector.codec import locate
 from injector.corrupt import Corruption, corrupt
 from injector.errors import FaultError, HarnessError
+from injector.etcd_tls import EtcdTls
 from injector.rules import Rule
 from injector.targets import Channel, Target
-from tests.injector.conftest import Etcd, connected
+from tests.injector.conftest import Etcd, connected, free_port, start_etcd, stop
 from tests.injector.stored import KEYS, golden
 from tests.injector.test_identity import stored
 
@@ -182,6 +184,29 @@ def test_an_identity_that_is_not_there_is_refused_naming_its_siblings(etcd: Etcd
 def test_an_etcd_that_is_not_there_is_a_harness_error(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"127\.0\.0\.1:1 does not do as asked"):
         AtRest(("127.0.0.1", 1), tmp_path, timeout_s=0.5).inject(RULE)
+
+
+def test_an_etcd_that_asks_for_certificates_is_edited_and_mended_with_one_and_refuses_without(tmp_path: Path) -> None:
+    authority = pki.Authority("etcd-ca")
+    identity = authority.issue("etcd", hosts=("127.0.0.1",))
+    tls = EtcdTls(
+        ca=pki.write_private(tmp_path / "ca.crt", authority.identity.certificate),
+        cert=pki.write_private(tmp_path / "etcd.crt", identity.certificate),
+        key=pki.write_private(tmp_path / "etcd.key", identity.key),
+    )
+    etcd = start_etcd(tmp_path / "data", ("127.0.0.1", free_port()), tls=tls)
+    try:
+        with connected(etcd.address, tls=tls) as client:
+            client.put(WEB, DEPLOYMENT)
+            with pytest.raises(HarnessError, match="does not do as asked"):
+                AtRest(etcd.address, tmp_path / "undo", timeout_s=1).inject(RULE)
+            at_rest = AtRest(etcd.address, tmp_path / "undo", tls)
+            assert client.get(WEB)[0] == DEPLOYMENT
+            assert at_rest.inject(RULE).after == client.get(WEB)[0] != DEPLOYMENT
+            (record,) = at_rest.pending()
+            assert at_rest.undo(record) is Undone.RESTORED and client.get(WEB)[0] == DEPLOYMENT
+    finally:
+        stop(etcd.process)
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"schema": 9, "key": "", "value": ""}', "[]"])

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from campaigns.clusters.keyspace import Change, KeySpace
-from injector.errors import ClusterError
-from tests.campaigns.etcd import running_etcd
+from campaigns.clusters.sandbox import pki
+from injector.errors import ClusterError, HarnessError
+from injector.etcd_tls import EtcdTls
+from tests.campaigns.etcd import running_etcd, running_secure_etcd
 from tests.conftest import wait_until
 
 
@@ -111,3 +113,30 @@ def test_a_watch_from_a_revision_that_was_compacted_away_says_so(keyspace: KeySp
     assert seen.failed.wait(5)
     end()
     assert "compacted" in seen.failures[0]
+
+
+def test_over_tls_it_reads_writes_and_watches_and_gets_nowhere_with_a_certificate_of_another_authority(
+    tmp_path: Path,
+) -> None:
+    with running_secure_etcd(tmp_path) as etcd:
+        tls = pki.etcd_client(tmp_path / "pki")
+        keyspace, seen = KeySpace(etcd.address, tls), Seen()
+        end = keyspace.watch(1, seen.told, seen.broke)
+        keyspace.write({"/registry/a": b"1"}, [])
+        wait_until(lambda: bool(seen.changes), within_s=5, what="the first change")
+        assert keyspace.dump()["/registry/a"].value == b"1"
+        end()
+        keyspace.close()
+        stranger = pki.Authority("etcd-ca").issue("kube-etcd-healthcheck-client")
+        cert = pki.write_private(tmp_path / "stranger.crt", stranger.certificate)
+        key = pki.write_private(tmp_path / "stranger.key", stranger.key)
+        for wrong in (EtcdTls(tls.ca, cert, key), None):
+            outside = KeySpace(etcd.address, wrong)
+            with pytest.raises(ClusterError, match="etcd does not answer"):
+                outside.dump()
+            outside.close()
+
+
+def test_a_certificate_that_is_not_there_is_said_in_words(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match=r"etcd/ca\.crt, .*healthcheck-client\.key can't be read"):
+        KeySpace(("127.0.0.1", 1), pki.etcd_client(tmp_path))

@@ -1,30 +1,39 @@
-"""One container: a local process in its pod's network namespace, its output in the CRI's log format.
-
-All pipes and all exits of all containers are waited for by one thread (`Watcher`): a pod costs no thread.
-"""
+"""One container: a process that the spawner forks, its streams, its end."""
 
 from __future__ import annotations
 
 import contextlib
-import datetime
+import fcntl
 import os
-import selectors
-import shutil
+import pty
 import signal
-import subprocess
+import struct
+import termios
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-__all__ = ["CREATED", "EXITED", "RUNNING", "Container", "Watcher"]
+from campaigns.clusters.sandbox.cri.images import Image
+from campaigns.clusters.sandbox.cri.logs import Output, Watcher
+from campaigns.clusters.sandbox.cri.spawning import Child, Spawner
+from campaigns.clusters.sandbox.cri.spec import ProcessSpec
+from campaigns.clusters.sandbox.processes import children_of
+
+__all__ = ["CREATED", "EXITED", "RUNNING", "Container", "Usage", "processes_below"]
 
 CREATED, RUNNING, EXITED = 0, 1, 2
 """runtime.v1.ContainerState."""
-_PARTIAL_BYTES = 16_384
-"""A longer line is cut in parts marked P, as containerd does (pkg/cri/io/logger.go)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """CPU seconds and resident bytes of all processes of a container."""
+
+    cpu_s: float
+    rss_bytes: int
 
 
 @dataclass(slots=True)
@@ -34,188 +43,144 @@ class Container:
     id: str
     pod_id: str
     config: Any
-    image_id: str
-    argv: tuple[str, ...]
-    env: Mapping[str, str]
+    image: Image
     log_path: Path
-    network: Path | None
-    cwd: str = "/"
     created_at: int = field(default_factory=time.time_ns)
     started_at: int = 0
     finished_at: int = 0
     exit_code: int = 0
     reason: str = ""
     message: str = ""
-    child: subprocess.Popen[bytes] | None = None
+    child: Child | None = None
+    output: Output | None = None
+    stdin: int | None = None
+    """Our end of its stdin, where the pod asked for one."""
+    terminal: int | None = None
     exited: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    starting: threading.Lock = field(default_factory=threading.Lock)
+    """Held while it is being started: who stops it meanwhile waits, so that no process is forgotten."""
 
     @property
     def state(self) -> int:
         return EXITED if self.finished_at else RUNNING if self.started_at else CREATED
 
-    def start(self, watcher: Watcher) -> None:
-        """OSError where the log file can't be made; FileNotFoundError where the command does not exist, as runc would
-        say."""
-        if shutil.which(self.argv[0], path=self.env.get("PATH")) is None:
-            raise FileNotFoundError(f'exec: "{self.argv[0]}": executable file not found in $PATH')
-        # by its own path: Popen looks a bare name up in the container's PATH
-        enter: Sequence[str] = [_nsenter(), f"--net={self.network}", "--"] if self.network else []
-        self.log_path.parent.mkdir(parents=True, exist_ok=True)
-        log = self.log_path.open("ab")
+    def start(self, spec: Callable[[], ProcessSpec], spawner: Spawner, watcher: Watcher) -> None:
+        """OSError in words where there is no `spec`, its log file can't be made, or it can't be started: then it has
+        failed, unless it was not to be started any more."""
+        with self.starting:
+            if self.state != CREATED:
+                raise OSError("the container is running or has ended")
+            try:
+                self._start(spec(), spawner, watcher)
+            except (OSError, ValueError) as error:  # ValueError: a NUL in a path
+                self._fail(str(error))
+                raise OSError(str(error)) from error
+
+    def _start(self, spec: ProcessSpec, spawner: Spawner, watcher: Watcher) -> None:
+        ours, theirs = self._open_streams()
         try:
-            self.child = subprocess.Popen(
-                [*enter, *self.argv],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=dict(self.env),
-                cwd=self.cwd,
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:
-            log.close()
-            raise OSError(f"{self.argv[0]!r} can't be started: {error}") from error
-        self.started_at = time.time_ns()
-        watcher.add(self, log)
+            self.output = output = Output(self.log_path, ours)
+        except OSError:
+            _close(*theirs, *(descriptor for _, descriptor in ours))
+            raise
+        watcher.add(output)
+        started_at = time.time_ns()  # before it can have ended
+        try:
+            self.child = spawner.start(spec, theirs, lambda child: watcher.end(output, lambda: self._ended(child)))
+        except OSError:
+            watcher.end(output, lambda: None)
+            raise
+        finally:
+            _close(*theirs)
+        self.started_at = started_at
+
+    def _open_streams(self) -> tuple[list[tuple[str, int]], tuple[int, int, int]]:
+        """Our ends, by the stream's name, and the process's three."""
+        if self.config.tty:
+            self.terminal, slave = pty.openpty()
+            self.stdin = os.dup(self.terminal) if self.config.stdin else None
+            return [("stdout", os.dup(self.terminal))], (slave, os.dup(slave), os.dup(slave))
+        out, theirs_out = os.pipe2(os.O_CLOEXEC)
+        error, theirs_error = os.pipe2(os.O_CLOEXEC)
+        if self.config.stdin:
+            theirs_in, self.stdin = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(self.stdin, False)  # who is attached waits so that it can be woken
+        else:
+            theirs_in = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        return [("stdout", out), ("stderr", error)], (theirs_in, theirs_out, theirs_error)
+
+    def _fail(self, why: str) -> None:
+        """It never ran. Exit code and reason are containerd's."""
+        self.exit_code, self.reason, self.message = 128, "StartError", why
+        self._finish()
+
+    def _finish(self) -> None:
+        self.finished_at = time.time_ns()
+        self.close_stdin()
+        if (terminal := self.terminal) is not None:
+            self.terminal = None
+            os.close(terminal)
+        self.exited.set()
+
+    def close_stdin(self) -> None:
+        with self.lock:
+            stdin, self.stdin = self.stdin, None
+            if stdin is not None:
+                os.close(stdin)
+
+    def duplicate_stdin(self) -> int | None:
+        """Another write end of its stdin, the caller's; None if it has none, or not any more."""
+        with self.lock:
+            return None if self.stdin is None else os.dup(self.stdin)
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Of its terminal, if it has one."""
+        if self.terminal is not None:
+            fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def stop(self, grace_s: float) -> None:
         """SIGTERM, SIGKILL after `grace_s`; returns when it has been reaped. Idempotent."""
-        if self.state == CREATED:
-            self.finished_at = time.time_ns()
-            self.exited.set()
-        if self.state != RUNNING:
+        with self.starting:
+            if self.state == CREATED:
+                self._finish()
+        if self.state != RUNNING or self.child is None:
             return
         if grace_s > 0:
-            self._signal(signal.SIGTERM)
+            self.child.signal(signal.SIGTERM)
             if self.exited.wait(grace_s):
                 return
-        self._signal(signal.SIGKILL)
+        self.child.kill()
         self.exited.wait(10)
 
-    def _signal(self, number: signal.Signals) -> None:
-        if self.child is not None and not self.exited.is_set():
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.child.pid, number)
+    def _ended(self, child: Child) -> None:
+        """Told by the watcher, when all its output is written."""
+        self.exit_code = child.wait()
+        self.reason = "Completed" if self.exit_code == 0 else "Error"
+        self._finish()
 
-    def ended(self, code: int) -> None:
-        """Told by the watcher. A signal's exit code is 128 + its number, as every runtime has it."""
-        self.exit_code = 128 - code if code < 0 else code
-        self.reason = "Completed" if code == 0 else "Error"
-        self.finished_at = time.time_ns()
-        self._signal(signal.SIGKILL)  # what it left behind in its session
-        self.exited.set()
-
-
-def _nsenter() -> str:
-    return shutil.which("nsenter") or "nsenter"
-
-
-class _Log:
-    """Writes one stream's lines as `TIME stdout F line`. What the disk refuses is lost: one thread copies for all
-    containers, and a full disk must not end it."""
-
-    def __init__(self, file: BinaryIO, stream: str) -> None:
-        self._file, self._stream, self._rest = file, stream.encode(), b""
-
-    def write(self, data: bytes) -> None:
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        with contextlib.suppress(OSError):
-            for line in lines:
-                self._line(self._cut(line), b"F")
-            self._rest = self._cut(self._rest)
-            self._file.flush()
-
-    def close(self) -> None:
-        """Writes what came after the last newline. Idempotent."""
-        rest, self._rest = self._rest, b""
-        with contextlib.suppress(OSError):
-            if rest:
-                self._line(rest, b"F")
-            self._file.flush()
-
-    def _cut(self, line: bytes) -> bytes:
-        """Writes all of a too long line but its last part, which it returns."""
-        while len(line) > _PARTIAL_BYTES:
-            self._line(line[:_PARTIAL_BYTES], b"P")
-            line = line[_PARTIAL_BYTES:]
-        return line
-
-    def _line(self, line: bytes, tag: bytes) -> None:
-        now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z").encode()
-        self._file.write(b"%s %s %s %s\n" % (now, self._stream, tag, line))
+    def usage(self) -> Usage:
+        """Read from /proc; zeros when it has ended."""
+        if self.state != RUNNING or self.child is None:
+            return Usage(0.0, 0)
+        ticks, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+        cpu, pages = 0, 0
+        for pid in processes_below(self.child.pid):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+                fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+                cpu += sum(map(int, fields[11:15]))  # its own and its reaped children's
+                pages += int(fields[21])
+        return Usage(cpu / ticks, pages * page)
 
 
-class Watcher:
-    """One thread that copies every container's output to its log and notes every exit."""
+def processes_below(pid: int) -> list[int]:
+    """`pid` and all its descendants: in a pid namespace of its own that is every process of a container."""
+    found = [pid]
+    for parent in found:
+        found += children_of(parent)
+    return found
 
-    def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
-        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._selector.register(self._wake_read, selectors.EVENT_READ, self._woken)
-        self._new: list[tuple[Container, BinaryIO]] = []
-        self._lock = threading.Lock()
-        threading.Thread(target=self._run, name="containers", daemon=True).start()
 
-    def add(self, container: Container, log: BinaryIO) -> None:
-        """From now on; `log` is closed when the container has ended."""
-        with self._lock:
-            self._new.append((container, log))
-        os.write(self._wake_write, b"x")
-
-    def _woken(self) -> None:
-        os.read(self._wake_read, 4096)
-        with self._lock:
-            new, self._new = self._new, []
-        for container, log in new:
-            self._watch(container, log)
-
-    def _watch(self, container: Container, file: BinaryIO) -> None:
-        child = container.child
-        assert child is not None and child.stdout is not None and child.stderr is not None
-        copies: list[Callable[[], bool]] = []
-        for pipe, stream in ((child.stdout, "stdout"), (child.stderr, "stderr")):
-            os.set_blocking(pipe.fileno(), False)
-            copy = self._copier(pipe.fileno(), _Log(file, stream))
-            copies.append(copy)
-            self._selector.register(pipe, selectors.EVENT_READ, copy)
-        descriptor = os.pidfd_open(child.pid)
-
-        def exited() -> None:
-            code = child.wait()
-            self._selector.unregister(descriptor)
-            os.close(descriptor)
-            for pipe, copy in zip((child.stdout, child.stderr), copies, strict=True):
-                copy()
-                assert pipe is not None
-                with contextlib.suppress(KeyError):
-                    self._selector.unregister(pipe)
-                pipe.close()
-            with contextlib.suppress(OSError):
-                file.close()
-            container.ended(code)
-
-        self._selector.register(descriptor, selectors.EVENT_READ, exited)
-
-    def _copier(self, descriptor: int, log: _Log) -> Callable[[], bool]:
-        def copy() -> bool:
-            """Everything that is there now; False at the end of the pipe."""
-            while True:
-                try:
-                    data = os.read(descriptor, 65536)
-                except BlockingIOError:
-                    return True
-                if not data:
-                    log.close()
-                    with contextlib.suppress(KeyError):
-                        self._selector.unregister(descriptor)
-                    return False
-                log.write(data)
-
-        return copy
-
-    def _run(self) -> None:
-        while True:
-            for key, _ in self._selector.select():
-                # an earlier callback of this round may have closed it, and its number may be another file's now
-                if self._selector.get_map().get(key.fd) is key:
-                    key.data()
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

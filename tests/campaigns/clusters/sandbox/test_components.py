@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pytest
+import yaml
+
 from campaigns.clusters.sandbox import components
+from campaigns.clusters.sandbox.addresses import NodeNetwork
 from campaigns.clusters.sandbox.components import Profile, deviations
-from campaigns.clusters.sandbox.config import SandboxConfig
-from campaigns.clusters.sandbox.network import NodeNetwork
+from campaigns.clusters.sandbox.config import ImageConfig, SandboxConfig
+from campaigns.clusters.sandbox.manifests import system_manifests
+from injector.errors import HarnessError
 
 P = Path("/p")
 NODE = NodeNetwork("node-1", "172.30.0.11", P / "netns")
@@ -21,18 +27,14 @@ KUBEADM_KUBELET = {
     "authentication": {
         "anonymous": {"enabled": False},
         "webhook": {"enabled": True},
-        "x509": {"clientCAFile": "/p/pki/ca.crt"},
+        "x509": {"clientCAFile": "/etc/kubernetes/pki/ca.crt"},
     },
     "authorization": {"mode": "Webhook"},
     "clusterDNS": ["10.96.0.10"],
     "clusterDomain": "cluster.local",
-    "address": "its node's",
-    "podLogsDir": "its node's",
-    "volumePluginDir": "its node's",
-    "containerRuntimeEndpoint": "its node's",
 }
-ITS_OWN = ("address", "podLogsDir", "volumePluginDir", "containerRuntimeEndpoint", "apiVersion", "kind")
-"""Where a node keeps its things and listens: one kubelet a machine, or several."""
+ITS_OWN = ("address", "containerRuntimeEndpoint", "apiVersion", "kind")
+"""Where it listens, and the runtime: kubeadm leaves the one to all addresses and finds the other."""
 SAME_IN_EFFECT = {("kubelet", "nodeStatusReportFrequency")}
 """Set only because its default, 5m, follows nodeStatusUpdateFrequency once that is set (defaults.go)."""
 
@@ -44,16 +46,26 @@ def settings(profile: Profile) -> dict[str, dict[str, str]]:
         "kube-apiserver": components.kube_apiserver(P / "kube-apiserver", P / "pki", profile),
         "kube-controller-manager": components.controller_manager(P / "kcm", P / "pki", P / "config", profile),
         "kube-scheduler": components.scheduler(P / "scheduler", P / "config"),
-        "kubelet": components.kubelet(P / "kubelet", NODE, P),
+        "kubelet": components.kubelet(NODE),
     }
     found = {name: dict(flag.split("=", 1) for flag in argv[1:]) for name, argv in flags.items()}
     documents = {
-        "kubelet": components.kubelet_config(NODE, P, P / "pki", P / "socket", profile),
-        "kube-proxy": components.kube_proxy_config(NODE, P, profile),
+        "kubelet": components.kubelet_config(NODE, profile),
+        "kube-proxy": kube_proxy_config(profile),
     }
     for name, document in documents.items():
         found[name] = found.get(name, {}) | _flat(document)
     return found
+
+
+def kube_proxy_config(profile: Profile) -> dict[str, object]:
+    """Of its ConfigMap. Zeros are kubeadm's way to leave a setting to kube-proxy."""
+    named = {(d["kind"], d["metadata"]["name"]): d for d in system_manifests(profile)}
+    document = yaml.safe_load(named["ConfigMap", "kube-proxy"]["data"]["config.conf"])
+    return {
+        key: {k: v for k, v in value.items() if v != "0s"} if isinstance(value, dict) else value
+        for key, value in document.items()
+    }
 
 
 def _flat(document: Mapping[str, object], prefix: str = "") -> dict[str, str]:
@@ -102,7 +114,7 @@ def test_every_deviation_of_the_fast_profile_is_in_the_flags_with_its_value() ->
 
 
 def test_every_setting_of_the_kubelet_that_is_not_kubeadms_is_a_deviation() -> None:
-    ours = components.kubelet_config(NODE, P, P / "pki", P / "socket", Profile.KUBEADM)
+    ours = components.kubelet_config(NODE, Profile.KUBEADM)
     different = {key for key, value in ours.items() if key not in ITS_OWN and value != KUBEADM_KUBELET.get(key)}
     said = ", ".join(f"{d.setting} {d.kubeadm}" for d in deviations(Profile.KUBEADM) if d.component == "kubelet")
     cgroups = {"cgroupsPerQOS", "cgroupDriver", "failCgroupV1", "enforceNodeAllocatable"}
@@ -132,9 +144,131 @@ def test_the_defences_under_study_are_kubeadms() -> None:
         assert apiserver["--etcd-servers"] == f"http://127.0.0.1:{components.FORWARDER_PORT}", "through the forwarder"
 
 
+def flags(argv: Sequence[str]) -> dict[str, str]:
+    return dict(flag.split("=", 1) for flag in argv[1:])
+
+
+def changed_by(plain: Sequence[str], switched: Sequence[str]) -> dict[str, str]:
+    """What a switch adds or changes; it takes nothing away."""
+    before, after = flags(plain), flags(switched)
+    assert before.keys() <= after.keys()
+    return {name: value for name, value in after.items() if before.get(name) != value}
+
+
+def test_etcd_tls_is_kubeadms_and_said_where_it_is_off() -> None:
+    pki, binary = P / "pki", P / "x"
+    etcd = "https://127.0.0.1:"
+    assert changed_by(components.etcd(binary, P), components.etcd(binary, P, tls=pki)) == {
+        "--listen-client-urls": f"{etcd}2379",
+        "--advertise-client-urls": f"{etcd}2379",
+        "--listen-peer-urls": f"{etcd}2380",
+        "--initial-advertise-peer-urls": f"{etcd}2380",
+        "--initial-cluster": f"sandbox={etcd}2380",
+        # kubernetes/cmd/kubeadm/app/phases/etcd/local.go, v1.36
+        "--cert-file": "/p/pki/etcd/server.crt",
+        "--key-file": "/p/pki/etcd/server.key",
+        "--trusted-ca-file": "/p/pki/etcd/ca.crt",
+        "--client-cert-auth": "true",
+        "--peer-cert-file": "/p/pki/etcd/peer.crt",
+        "--peer-key-file": "/p/pki/etcd/peer.key",
+        "--peer-trusted-ca-file": "/p/pki/etcd/ca.crt",
+        "--peer-client-cert-auth": "true",
+    }
+    plain = components.kube_apiserver(binary, pki, Profile.KUBEADM)
+    assert changed_by(plain, components.kube_apiserver(binary, pki, Profile.KUBEADM, etcd_tls=True)) == {
+        "--etcd-servers": f"{etcd}{components.FORWARDER_PORT}",
+        # kubernetes/cmd/kubeadm/app/phases/controlplane/manifests.go, v1.36
+        "--etcd-cafile": "/p/pki/etcd/ca.crt",
+        "--etcd-certfile": "/p/pki/apiserver-etcd-client.crt",
+        "--etcd-keyfile": "/p/pki/apiserver-etcd-client.key",
+    }
+    for profile in Profile:
+        said = set(deviations(profile)) - set(deviations(profile, etcd_tls=True))
+        assert {(d.component, d.setting) for d in said} == {("etcd", "TLS")}
+        assert set(deviations(profile, etcd_tls=True)) < set(deviations(profile))
+
+
+def test_etcds_health_is_asked_in_plain_text_whether_or_not_it_has_tls() -> None:
+    for tls in (None, P):
+        found = flags(components.etcd(P / "etcd", P, tls=tls))
+        assert found["--listen-metrics-urls"] == f"http://127.0.0.1:{components.ETCD_METRICS_PORT}"
+    assert components.ETCD_METRICS_PORT not in (components.ETCD_PORT, 2380, components.FORWARDER_PORT)
+    assert ("etcd", "--listen-metrics-urls") in {(d.component, d.setting) for d in deviations(Profile.KUBEADM)}
+
+
+def test_the_forwarder_is_etcd_to_its_clients_and_kube_apiserver_to_etcd() -> None:
+    folders = {"etcd/ca", "etcd/server", "apiserver-etcd-client"}
+    files = [Path(option.split("=", 1)[1]) for option in components.forwarder_tls(P)]
+    assert {str(file.relative_to(P).with_suffix("")) for file in files} == folders
+    assert [option.split("=")[0] for option in components.forwarder_tls(P)] == [
+        "--tls-cert", "--tls-key", "--tls-client-ca", "--upstream-cert", "--upstream-key", "--upstream-ca",
+    ]  # fmt: skip
+
+
+def test_encryption_and_audit_are_off_unless_asked_for() -> None:
+    plain = components.kube_apiserver(P / "x", P, Profile.KUBEADM)
+    audit = components.Audit(P / "policy.yaml", P / "audit.log")
+    switched = components.kube_apiserver(P / "x", P, Profile.KUBEADM, encryption=P / "keys.yaml", audit=audit)
+    assert changed_by(plain, switched) == {
+        "--encryption-provider-config": "/p/keys.yaml",
+        "--audit-policy-file": "/p/policy.yaml",
+        "--audit-log-path": "/p/audit.log",
+        "--audit-log-maxbackup": "4",
+    }
+
+
+def test_secrets_and_nothing_else_are_encrypted_and_what_was_written_before_can_be_read() -> None:
+    (rule,) = components.encryption_config(bytes(range(32)))["resources"]
+    assert rule["resources"] == ["secrets"]
+    first, last = rule["providers"]
+    (key,) = first["secretbox"]["keys"]
+    assert base64.b64decode(key["secret"]) == bytes(range(32)) and last == {"identity": {}}
+    with pytest.raises(HarnessError, match="expected a key of 32 bytes, got 16"):
+        components.encryption_config(bytes(16))
+
+
+def level(verb: str, group: str, resource: str) -> str:
+    """As kube-apiserver decides: the first rule that matches (apiserver/pkg/audit/policy/checker.go)."""
+    for rule in components.audit_policy()["rules"]:
+        named = any(each["group"] == group and resource in each["resources"] for each in rule.get("resources", ()))
+        anything = not {"resources", "nonResourceURLs"} & rule.keys()
+        if (named or anything) and verb in rule.get("verbs", [verb]):
+            return str(rule["level"])
+    return "None"
+
+
+@pytest.mark.parametrize(
+    ("verb", "group", "resource", "wanted"),
+    [
+        ("get", "coordination.k8s.io", "leases", "None"),
+        ("watch", "", "events", "None"),
+        ("list", "events.k8s.io", "events", "None"),
+        ("update", "coordination.k8s.io", "leases", "Metadata"),
+        ("create", "", "events", "Metadata"),
+        ("get", "", "secrets", "Metadata"),
+        ("delete", "apps", "deployments", "Metadata"),
+        ("list", "", "pods", "Metadata"),
+    ],
+)
+def test_every_request_is_in_the_audit_log_but_reads_of_leases_and_events(
+    verb: str, group: str, resource: str, wanted: str
+) -> None:
+    assert level(verb, group, resource) == wanted
+    assert components.audit_policy()["omitStages"] == ["RequestReceived"]
+
+
+def test_the_kubelets_files_are_where_kubeadm_has_them() -> None:
+    assert components.kubelet(NODE) == [
+        "/usr/bin/kubelet", "--kubeconfig=/etc/kubernetes/kubelet.conf", "--config=/var/lib/kubelet/config.yaml",
+        "--hostname-override=node-1", "--node-ip=172.30.0.11",
+    ]  # fmt: skip
+
+
 def test_a_config_survives_its_way_into_the_namespace() -> None:
+    image = ImageConfig(command=("x", "y"), arguments=("z",), files={"/a": "/b"}, copies={"/c": "/d"})
     config = SandboxConfig(
-        name="s", folder=P, binaries={"etcd": P / "etcd"}, nodes=2, profile=Profile.KUBEADM, images={"a:1": ("x", "y")}
-    )
+        name="s", folder=P, binaries={"etcd": P / "etcd"}, nodes=2, profile=Profile.KUBEADM, images={"a:1": image},
+        furniture=("x",),
+    )  # fmt: skip
     assert SandboxConfig.from_json(config.to_json()) == config
     assert config.node_names == ["node-1", "node-2"]

@@ -111,6 +111,25 @@ def test_only_certificates_with_hosts_may_serve(authority: pki.Authority) -> Non
         assert ExtendedKeyUsageOID.CLIENT_AUTH in usage.value
 
 
+def test_etcd_has_an_authority_of_its_own_and_certificates_with_kubeadms_names() -> None:
+    made = pki.etcd_identities("sandbox", "172.30.0.1")
+    names = {path: loaded(identity).subject.rfc4514_string() for path, identity in made.items()}
+    assert names == {
+        "etcd/ca": "CN=etcd-ca",
+        "etcd/server": "CN=sandbox",
+        "etcd/peer": "CN=sandbox",
+        "etcd/healthcheck-client": "CN=kube-etcd-healthcheck-client",
+        "apiserver-etcd-client": "CN=kube-apiserver-etcd-client",
+    }
+    for path in names.keys() - {"etcd/ca"}:
+        loaded(made[path]).verify_directly_issued_by(loaded(made["etcd/ca"]))
+    for path in ("etcd/server", "etcd/peer"):
+        found = loaded(made[path]).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert found.get_values_for_type(x509.DNSName) == ["sandbox", "localhost"]
+        addresses = {str(address) for address in found.get_values_for_type(x509.IPAddress)}
+        assert addresses == {"172.30.0.1", "127.0.0.1", "::1"}
+
+
 def test_a_private_file_is_its_owners_alone(tmp_path: Path) -> None:
     path = pki.write_private(tmp_path / "key", b"secret")
     assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"secret", 0o600)

@@ -1,23 +1,30 @@
-"""Containers: real local processes, without a network namespace (the host's network, in the CRI's terms)."""
+"""Containers: streams, ends, stops; with real processes from a real spawner, most of them without a root of their
+own."""
 
 from __future__ import annotations
 
 import os
-import re
 import signal
-import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from campaigns.clusters.sandbox.cri.containers import CREATED, EXITED, RUNNING, Container, Watcher
+from campaigns.clusters.sandbox.cri.containers import CREATED, EXITED, RUNNING, Container, Usage
+from campaigns.clusters.sandbox.cri.images import Image
+from campaigns.clusters.sandbox.cri.logs import Watcher
+from campaigns.clusters.sandbox.cri.protocol import new
+from campaigns.clusters.sandbox.cri.spawning import Spawner
+from campaigns.clusters.sandbox.cri.spec import ProcessSpec
+from tests.campaigns.clusters.sandbox.cri.test_logs import lines
 from tests.conftest import wait_until
 
+pytestmark = pytest.mark.inside
+
 ENV = {"PATH": "/usr/bin:/bin", "WHO": "me"}
-LINE = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z) (stdout|stderr) ([FP]) (.*)")
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
 
 
 @pytest.fixture(scope="module")
@@ -25,41 +32,23 @@ def watcher() -> Watcher:
     return Watcher()  # its thread is a daemon, as in the runtime
 
 
+Start = Callable[..., Container]
+
+
 @pytest.fixture
-def start(tmp_path: Path, watcher: Watcher) -> Iterator[Callable[..., Container]]:
+def start(tmp_path: Path, watcher: Watcher, spawner: Spawner) -> Iterator[Start]:
     made: list[Container] = []
 
-    def started(*argv: str, **changes: object) -> Container:
-        settings: dict[str, object] = {"argv": argv, "env": ENV, "log_path": tmp_path / "pod" / "c" / "0.log"}
-        container = Container(
-            id=f"c{len(made)}",
-            pod_id="p",
-            config=None,
-            image_id="i",
-            network=None,
-            **{**settings, **changes},  # type: ignore[arg-type]
-        )
-        made.append(container)
-        container.start(watcher)
-        return container
+    def started(*argv: str, log_path: Path | None = None, **config: Any) -> Container:
+        path = log_path or tmp_path / "pod" / f"{len(made)}.log"
+        made.append(Container(f"c{len(made)}", "p", new("ContainerConfig", **config), Image("i"), path))
+        spec = ProcessSpec(argv=argv, env=ENV, tty=bool(config.get("tty")))
+        made[-1].start(lambda: spec, spawner, watcher)
+        return made[-1]
 
     yield started
     for container in made:
         container.stop(0)
-
-
-def python(code: str) -> tuple[str, ...]:
-    return (sys.executable, "-I", "-S", "-c", code)
-
-
-def lines(container: Container) -> list[tuple[str, str, bytes]]:
-    """Stream, tag and text of every line of the log; fails where a line is not in the CRI's format."""
-    found = []
-    for line in container.log_path.read_bytes().split(b"\n")[:-1]:
-        matched = LINE.fullmatch(line)
-        assert matched, line[:80]
-        found.append((matched[2].decode(), matched[3].decode(), matched[4]))
-    return found
 
 
 def ended(container: Container) -> Container:
@@ -67,28 +56,16 @@ def ended(container: Container) -> Container:
     return container
 
 
-def test_output_goes_to_the_log_in_the_cris_format(start: Callable[..., Container]) -> None:
+def up(container: Container) -> None:
+    wait_until(lambda: container.log_path.exists() and b"up" in container.log_path.read_bytes(), within_s=5, what="up")
+
+
+def test_output_goes_to_the_log(start: Start) -> None:
     container = ended(start("sh", "-c", "echo one; echo; echo $WHO >&2; printf rest"))
-    written = lines(container)
+    written = lines(container.log_path)
     assert [each[1:] for each in written if each[0] == "stdout"] == [("F", b"one"), ("F", b""), ("F", b"rest")]
     assert [each[1:] for each in written if each[0] == "stderr"] == [("F", b"me")]
     assert (container.state, container.exit_code, container.reason) == (EXITED, 0, "Completed")
-
-
-def test_the_rest_of_a_line_is_written_once_whichever_end_is_seen_first(start: Callable[..., Container]) -> None:
-    for _ in range(20):
-        container = ended(start("printf", "rest"))
-    assert lines(container) == [("stdout", "F", b"rest")] * 20, "every start appends one line"
-
-
-@pytest.mark.parametrize("size", [16_384, 16_385, 40_000, 200_000])
-@pytest.mark.parametrize("newline", [True, False])
-def test_a_long_line_is_cut_in_parts_that_make_it_up(start: Callable[..., Container], size: int, newline: bool) -> None:
-    code = f"import sys; sys.stdout.write('ab' * {size // 2} + 'c' * {size % 2} + ('\\n' if {newline} else ''))"
-    written = lines(ended(start(*python(code))))
-    assert b"".join(text for _, _, text in written) == b"ab" * (size // 2) + b"c" * (size % 2)
-    assert [tag for _, tag, _ in written] == ["P"] * (len(written) - 1) + ["F"]
-    assert all(len(text) <= 16_384 for _, _, text in written) and len(written) == -(-size // 16_384)
 
 
 @pytest.mark.parametrize(
@@ -96,53 +73,60 @@ def test_a_long_line_is_cut_in_parts_that_make_it_up(start: Callable[..., Contai
     [
         ("exit 0", 0, "Completed"),
         ("exit 3", 3, "Error"),
-        ("kill -KILL $$", 137, "Error"),
+        ("kill -KILL $$", 137, "Error"),  # never OOMKilled: nothing limits memory
         ("kill -TERM $$", 143, "Error"),
-        ("kill -SEGV $$", 139, "Error"),
     ],
 )
-def test_exit_codes_are_those_of_every_runtime(
-    start: Callable[..., Container], script: str, code: int, reason: str
-) -> None:
+def test_exit_codes_are_those_of_every_runtime(start: Start, script: str, code: int, reason: str) -> None:
     container = ended(start("sh", "-c", script))
     assert (container.exit_code, container.reason) == (code, reason)
     assert 0 < container.created_at <= container.started_at <= container.finished_at
 
 
-def test_a_command_that_does_not_exist_is_said_as_runc_says_it(start: Callable[..., Container]) -> None:
-    with pytest.raises(FileNotFoundError, match=r'exec: "no-such": executable file not found in \$PATH'):
+def test_what_can_not_be_started_has_failed_in_words(start: Start, spawner: Spawner, watcher: Watcher) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match=r'exec: "no-such": executable file not found in \$PATH'):
         start("no-such")
-    with pytest.raises(FileNotFoundError):
-        start("sh", env={"PATH": "/nowhere"})
+    with pytest.raises(OSError, match="Is a directory"):
+        start("true", log_path=Path("/tmp"), stdin=True)
+    with pytest.raises(OSError, match="no such thing"):
+        _refuse(spawner, watcher)
+    wait_until(lambda: len(os.listdir("/proc/self/fd")) == before, within_s=5, what="all files to be closed")
 
 
-def test_what_can_not_be_started_is_an_os_error_and_no_container(
-    start: Callable[..., Container], tmp_path: Path
-) -> None:
-    with pytest.raises(OSError, match="nowhere"):
-        start("sh", cwd="/nowhere")
-    with pytest.raises(OSError, match="null byte"):
-        start("sh", "a\0b")
-    (tmp_path / "taken").mkdir()
-    with pytest.raises(IsADirectoryError):
-        start("sh", log_path=tmp_path / "taken")
+def _refuse(spawner: Spawner, watcher: Watcher) -> None:
+    container = Container("c", "p", new("ContainerConfig", tty=True, stdin=True), Image("i"), Path("/dev/null"))
+
+    def spec() -> ProcessSpec:
+        raise OSError("no such thing")
+
+    try:
+        container.start(spec, spawner, watcher)
+    finally:
+        assert (container.state, container.exit_code, container.reason) == (EXITED, 128, "StartError")
+        assert container.message == "no such thing" and container.exited.is_set()
 
 
-def test_stopping_gives_it_time_to_end(start: Callable[..., Container]) -> None:
-    code = (
-        "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (print('bye'), sys.exit(5)))\n"
-        "print('up', flush=True); time.sleep(60)"
-    )
-    container = start(*python(code))
-    wait_until(lambda: container.log_path.exists() and b"up" in container.log_path.read_bytes(), within_s=5, what="up")
+def test_a_container_is_started_once(start: Start, spawner: Spawner, watcher: Watcher) -> None:
+    container = start("sleep", "60")
+    for _ in range(2):
+        with pytest.raises(OSError, match="the container is running or has ended"):
+            container.start(lambda: ProcessSpec(argv=("true",)), spawner, watcher)
+        container.stop(0)
+    assert container.exit_code == 137
+
+
+def test_stopping_gives_it_time_to_end(start: Start) -> None:
+    container = start("sh", "-c", "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.02; done")
+    up(container)
     assert container.state == RUNNING
     container.stop(10)
-    assert (container.exit_code, lines(container)[-1][2]) == (5, b"bye")
+    assert (container.exit_code, lines(container.log_path)[-1][2]) == (5, b"bye")
 
 
-def test_stopping_one_that_resists_kills_it_after_the_grace(start: Callable[..., Container]) -> None:
-    container = start(*python(STUBBORN))
-    wait_until(lambda: container.log_path.exists() and b"up" in container.log_path.read_bytes(), within_s=5, what="up")
+def test_stopping_one_that_resists_kills_it_after_the_grace(start: Start) -> None:
+    container = start("sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.02; done")
+    up(container)
     began = time.monotonic()
     container.stop(0.2)
     assert 0.2 <= time.monotonic() - began < 3
@@ -150,37 +134,84 @@ def test_stopping_one_that_resists_kills_it_after_the_grace(start: Callable[...,
     container.stop(0.2)  # again: nothing happens
 
 
-def test_a_container_that_was_never_started_can_be_stopped(tmp_path: Path) -> None:
-    container = Container("c", "p", None, "i", ("sh",), ENV, tmp_path / "log", None)
+def test_one_that_was_never_started_can_be_stopped_and_is_not_started_then(
+    tmp_path: Path, spawner: Spawner, watcher: Watcher
+) -> None:
+    container = Container("c", "p", new("ContainerConfig"), Image("i"), tmp_path / "log")
     assert container.state == CREATED
     container.stop(5)
     assert container.state == EXITED and container.exited.is_set()
+    with pytest.raises(OSError, match="has ended"):
+        container.start(lambda: ProcessSpec(argv=("sleep", "60")), spawner, watcher)
 
 
-def test_what_a_container_leaves_in_its_session_ends_with_it(start: Callable[..., Container]) -> None:
-    container = ended(start("sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!"))
-    child = int(lines(container)[0][2])
-    wait_until(lambda: not Path(f"/proc/{child}").exists() or _zombie(child), within_s=5, what="the child's end")
-
-
-def _zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
-def test_many_containers_that_end_at_once_are_all_noted_and_leave_no_descriptor(
-    start: Callable[..., Container], tmp_path: Path
+def test_stopping_one_that_is_just_being_started_leaves_no_process(
+    tmp_path: Path, spawner: Spawner, watcher: Watcher
 ) -> None:
+    container = Container("c", "p", new("ContainerConfig"), Image("i"), tmp_path / "log")
+    asked, go = threading.Event(), threading.Event()
+
+    def spec() -> ProcessSpec:
+        asked.set()
+        assert go.wait(10)
+        return ProcessSpec(argv=("sleep", "60"), env=ENV)
+
+    starting = threading.Thread(target=container.start, args=(spec, spawner, watcher))
+    stopping = threading.Thread(target=container.stop, args=(0,))
+    starting.start()
+    assert asked.wait(5)
+    stopping.start()
+    stopping.join(0.05)
+    go.set()
+    for thread in (starting, stopping):
+        thread.join(10)
+    assert (container.state, container.exit_code) == (EXITED, 137)
+
+
+def test_many_that_end_at_once_are_all_noted_and_leave_no_descriptor(start: Start, tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
-    many = [start("sh", "-c", f"echo {n}; exit {n}", log_path=tmp_path / f"{n}.log") for n in range(40)]
-    assert [ended(container).exit_code for container in many] == list(range(40))
-    assert [lines(container) for container in many] == [[("stdout", "F", b"%d" % n)] for n in range(40)]
+    many = [start("sh", "-c", f"echo {n}; exit {n}") for n in range(30)]
+    assert [ended(container).exit_code for container in many] == list(range(30))
+    assert [lines(container.log_path) for container in many] == [[("stdout", "F", b"%d" % n)] for n in range(30)]
     wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before, within_s=5, what="their files to be closed")
 
 
-def test_a_log_that_the_disk_refuses_does_not_stop_the_others(start: Callable[..., Container], tmp_path: Path) -> None:
-    full = start("sh", "-c", "echo lost; echo lost; exit 4", log_path=Path("/dev/full"))
-    assert ended(full).exit_code == 4
-    assert lines(ended(start("echo", "kept"))) == [("stdout", "F", b"kept")]
+def test_stdin_is_empty_unless_asked_for(start: Start) -> None:
+    container = ended(start("sh", "-c", "cat; readlink /proc/self/fd/0"))
+    assert lines(container.log_path) == [("stdout", "F", b"/dev/null")] and container.duplicate_stdin() is None
+
+
+def test_stdin_is_open_until_it_is_closed_and_never_blocks_who_writes(start: Start) -> None:
+    container = start("sh", "-c", "echo up; read first; echo got $first; cat > /dev/null; echo end", stdin=True)
+    up(container)
+    mine = container.duplicate_stdin()
+    assert mine is not None and not os.get_blocking(mine)
+    os.write(mine, b"line\n")
+    wait_until(lambda: b"got line" in container.log_path.read_bytes(), within_s=5, what="the answer")
+    os.close(mine)
+    assert container.state == RUNNING, "the container's own end is open"
+    container.close_stdin()
+    assert lines(ended(container).log_path)[-1] == ("stdout", "F", b"end")
+    assert container.duplicate_stdin() is None
+    container.close_stdin()
+
+
+def test_a_terminal_is_one_with_a_size_and_signals(start: Start) -> None:
+    container = start(
+        "sh", "-c", "test -t 0 && test -t 1 && test -t 2 && echo up; read x; stty size; read x", tty=True, stdin=True
+    )
+    up(container)
+    container.resize(132, 43)
+    terminal = container.duplicate_stdin()
+    assert terminal is not None
+    os.write(terminal, b"\n")
+    wait_until(lambda: b"43 132" in container.log_path.read_bytes(), within_s=5, what="the size")
+    os.write(terminal, b"\x03")  # ^C: its foreground group gets SIGINT
+    os.close(terminal)
+    assert ended(container).exit_code == 130
+    container.resize(1, 1)  # too late: nothing happens
+    assert {stream for stream, _, _ in lines(container.log_path)} == {"stdout"}
+
+
+def test_usage_of_what_does_not_run_is_zero(start: Start) -> None:
+    assert ended(start("true")).usage() == Usage(0.0, 0)

@@ -1,16 +1,17 @@
 """Image `mutineer/web:1`: an HTTP server that answers every GET with its pod's name.
 
-    web.py [--port 8080]
+    web [--port 8080]
 
-One thread and one select loop on plain sockets: a pod of it costs 9 MB and a few ms to start, and a run starts
-hundreds. HTTP/1.1, one request a connection. Ends at SIGTERM with exit code 0.
+One thread and one select loop on plain sockets: a run starts hundreds. HTTP/1.1, one request a connection. Ends at
+SIGTERM with exit code 0.
 """
 
 import os
 import selectors
 import signal
 import socket
-import sys
+
+__all__ = ["answer", "main"]
 
 
 def answer(name: str) -> bytes:
@@ -19,7 +20,7 @@ def answer(name: str) -> bytes:
     return head.encode() + body
 
 
-def serve(port: int, name: str) -> None:
+def _serve(port: int, name: str) -> None:
     listener = socket.create_server(("0.0.0.0", port), backlog=128)  # noqa: S104 - of the pod's own network
     listener.setblocking(False)
     poll = selectors.DefaultSelector()
@@ -49,8 +50,4 @@ def serve(port: int, name: str) -> None:
 def main(arguments: list[str]) -> None:
     port = int(arguments[arguments.index("--port") + 1]) if "--port" in arguments else 8080
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    serve(port, os.environ.get("HOSTNAME", socket.gethostname()))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    _serve(port, os.environ.get("HOSTNAME", socket.gethostname()))

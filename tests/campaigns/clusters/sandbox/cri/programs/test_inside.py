@@ -1,4 +1,4 @@
-"""Pods' networks, mounts and the launcher, in user, network and mount namespaces of their own (see inside.py)."""
+"""The route agent on a node of its own, the client in a pod's network: in namespaces (see inside.py)."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaigns.clusters.sandbox.inside import SCENARIOS
+from tests.campaigns.clusters.sandbox.cri.programs.inside import SCENARIOS
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[6]
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which every scenario has left how it went."""
     folder = tmp_path_factory.mktemp("inside")
-    enter = ["unshare", "--user", "--map-root-user", "--net", "--mount"]
-    command = [*enter, sys.executable, "-m", "tests.campaigns.clusters.sandbox.inside", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    # the pid namespace ends whatever a failed scenario leaves running
+    names = ["--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    command = ["unshare", *names, sys.executable, "-m", "tests.campaigns.clusters.sandbox.cri.programs.inside"]
+    done = subprocess.run([*command, str(folder)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Protocol
 
 from campaigns.assets import Assets
-from campaigns.clusters.sandbox.components import Profile, deviations
+from campaigns.clusters.sandbox.components import deviations
+from campaigns.clusters.sandbox.outside import Settings
+from campaigns.environment import inotify_instances
 from campaigns.experiment import Limits
 from campaigns.judging import Bench
 from campaigns.plan import plan
@@ -53,18 +55,19 @@ class Host:
         return cls(len(os.sched_getaffinity(0)), pages, platform.release(), platform.python_version())
 
 
-def run_campaign(spec: CampaignSpec, spec_text: str, folder: Path, assets: Assets, view: CampaignView) -> Run:
+def run_campaign(
+    spec: CampaignSpec, spec_text: str, folder: Path, assets: Assets, view: CampaignView, *, beside: Path | None = None
+) -> Run:
     """Runs it all into `folder`; returns the run, open. On Ctrl-C (KeyboardInterrupt goes on) all that is finished is
-    kept, and judged."""
-    the_plan, host, profile = plan(spec), Host.this(), Profile(spec.cluster.profile)
+    kept, and judged. `beside`: where relative paths in the spec start (None: the current folder)."""
+    the_plan, host, settings = plan(spec), Host.this(), spec.cluster.to_sandbox_settings(beside or Path.cwd())
     parallel = _parallel(spec, host, len(the_plan.experiments))
-    run = create_run(folder, spec_text, the_plan, _metadata(spec, host, assets, profile, parallel))
+    run = create_run(folder, spec_text, the_plan, _metadata(spec, host, assets, settings, parallel))
     golden = sum(e.golden for e in the_plan.experiments)
     view.planned(golden=golden, faults=len(the_plan.experiments) - golden, sandboxes=parallel, folder=folder)
     executor = LocalExecutor(
         binaries=assets,
-        nodes=spec.cluster.nodes,
-        profile=profile,
+        settings=settings,
         limits=_limits(spec),
         experiment_s=spec.time_limits.experiment_s,
         parallel=parallel,
@@ -106,7 +109,7 @@ def _closing(executor: LocalExecutor, run: Run, bench: Bench, view: CampaignView
 def _parallel(spec: CampaignSpec, host: Host, experiments: int) -> int:
     if spec.parallelism != "auto":
         return min(spec.parallelism, experiments)
-    return sandboxes_side_by_side(host.cores, _available_bytes(), experiments)
+    return sandboxes_side_by_side(host.cores, _available_bytes(), inotify_instances(), experiments)
 
 
 def _available_bytes() -> int:
@@ -128,7 +131,7 @@ def _limits(spec: CampaignSpec) -> Limits:
 
 
 def _metadata(
-    spec: CampaignSpec, host: Host, assets: Assets, profile: Profile, parallel: int
+    spec: CampaignSpec, host: Host, assets: Assets, settings: Settings, parallel: int
 ) -> Mapping[str, JSONValue]:
     versions: dict[str, JSONValue] = {name: assets.entries[name].version for name in sorted(assets)}
     return {
@@ -143,10 +146,22 @@ def _metadata(
             "python": host.python,
             "sandboxes": parallel,
         },
-        "cluster": {"kind": spec.cluster.kind, "nodes": spec.cluster.nodes, "profile": spec.cluster.profile},
-        "deviations": [f"{d.component} {d.setting}: {d.kubeadm} → {d.ours} ({d.why})" for d in deviations(profile)],
+        "cluster": _cluster(spec, settings),
+        "deviations": [
+            f"{d.component} {d.setting}: {d.kubeadm} → {d.ours} ({d.why})"
+            for d in deviations(settings["profile"], etcd_tls=settings["etcd_tls"])
+        ],
         "assets": dict(assets.origins),
     }
+
+
+def _cluster(spec: CampaignSpec, settings: Settings) -> dict[str, JSONValue]:
+    """As asked for, with all defaults; images with the files of this machine that were run."""
+    images: dict[str, JSONValue] = {
+        name: {"command": list(image.command), "files": dict(image.files)} for name, image in settings["images"].items()
+    }
+    asked: dict[str, JSONValue] = spec.cluster.model_dump(mode="json")
+    return {**asked, "furniture": list(settings["furniture"]), "images": images}
 
 
 def _now() -> str:

@@ -26,12 +26,14 @@ __all__ = [
     "check_assets_source",
     "check_disk",
     "check_import_names",
+    "check_inotify",
     "check_memory",
     "check_platform",
     "check_python",
     "check_tools",
     "check_user_namespaces",
     "find_tool",
+    "inotify_instances",
     "install_command",
     "installer_environment",
     "missing_packages",
@@ -43,6 +45,10 @@ __all__ = [
 MINIMUM_PYTHON = (3, 11)
 MINIMUM_MEMORY_BYTES = 2_000_000_000
 """A sandbox with three kubelets takes about 1 GB (docs: control plane, kubelets, CoreDNS); the rest is for pods."""
+INOTIFY_PER_SANDBOX = 40
+"""34 were counted with three nodes (kubelet 6, kube-proxy 1, controller-manager 7, kube-apiserver 6); some for pods."""
+INOTIFY_ADVISED = 1024
+"""What distributions for containers set; the kernel's default is 128."""
 CACHED_DISK_BYTES = 500_000_000
 """Runs, logs and etcd data of one campaign, with room; arbitrary."""
 UNCACHED_DISK_BYTES = 7_500_000_000
@@ -233,6 +239,27 @@ def _available_memory(meminfo: Path = Path("/proc/meminfo"), limit: Path = Path(
         return min(available, int(limit.read_text()))
     except (OSError, ValueError):  # no cgroup v2, or "max"
         return available
+
+
+def check_inotify(sysctl: Sysctl = _sysctl, *, uid: int | None = None) -> Check:
+    """How many sandboxes fit side by side: each kubelet, kube-proxy and the control plane watch files, and the kernel
+    counts the watching instances of a user over all namespaces."""
+    limit = inotify_instances(sysctl)
+    ok = limit >= INOTIFY_ADVISED
+    sudo = "" if (os.getuid() if uid is None else uid) == 0 else "sudo "
+    return Check(
+        name="inotify instances",
+        ok=ok,
+        found=f"{limit}, enough for {limit // INOTIFY_PER_SANDBOX} sandboxes of three nodes",
+        needed_for="several sandboxes side by side",
+        remedy="" if ok else f"{sudo}sysctl fs.inotify.max_user_instances={INOTIFY_ADVISED}",
+        needed=False,
+    )
+
+
+def inotify_instances(sysctl: Sysctl = _sysctl) -> int:
+    """How many a user may have; a kernel without the setting has no limit that concerns us."""
+    return int(sysctl("fs.inotify.max_user_instances") or INOTIFY_ADVISED)
 
 
 def check_disk(place: Path, *, assets_cached: bool, free: Callable[[Path], int] | None = None) -> Check:

@@ -173,7 +173,8 @@ class Experiment:
 
     def _inject_at_rest(self, rule: Rule, history: History) -> None:
         try:
-            self._firings = (AtRest(self._cluster.etcd_address, self._undo).inject(rule, r0=history.r0),)
+            at_rest = AtRest(self._cluster.etcd_address, self._undo, self._cluster.etcd_tls)
+            self._firings = (at_rest.inject(rule, r0=history.r0),)
         except FaultError as error:
             self._near_misses = (NearMiss(identity=rule.target.identity, why=str(error), times=1),)
 
@@ -259,7 +260,7 @@ def _caps(cluster: Cluster, keyspace: KeySpace, history: History) -> tuple[str, 
     with contextlib.suppress(ClusterError):  # an etcd that does not answer is the components' to tell
         if keyspace.full():
             caps.append("etcd's quota, capped by the host guard, is used up")
-    return tuple(caps)
+    return (*caps, *cluster.caps)
 
 
 def _since(before: Mapping[str, ComponentHealth], after: tuple[ComponentHealth, ...]) -> tuple[ComponentHealth, ...]:

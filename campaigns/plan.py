@@ -98,7 +98,7 @@ def _interleave(goldens: Sequence[PlannedExperiment], faults: Sequence[PlannedEx
 
 
 def _golden(cluster: ClusterSpec, workload: str, number: int) -> PlannedExperiment:
-    content: JSONValue = {"cluster": cluster.model_dump(mode="json"), "workload": workload, "golden": number}
+    content: JSONValue = {"cluster": cluster.content(), "workload": workload, "golden": number}
     return PlannedExperiment(id=f"g{_digest(content)}", workload=workload, why=f"golden run {number} of {workload}")
 
 
@@ -115,7 +115,7 @@ def _fault(cluster: ClusterSpec, workload: str, fault: FaultSpec) -> PlannedExpe
         parameters=dict(sorted(fault.parameters.items())),
     )
     done = {key: value for key, value in rule_to_json(unnamed).items() if key != "id"}
-    content: JSONValue = {"cluster": cluster.model_dump(mode="json"), "workload": workload, "rule": done}
+    content: JSONValue = {"cluster": cluster.content(), "workload": workload, "rule": done}
     identifier = f"e{_digest(content)}"
     return PlannedExperiment(id=identifier, workload=workload, rule=replace(unnamed, id=identifier), why=fault.why)
 

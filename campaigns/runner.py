@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from campaigns import environment
 from campaigns.clusters.sandbox import outside
-from campaigns.clusters.sandbox.components import Profile
 from campaigns.experiment import Limits
 from campaigns.record import PlannedExperiment, Reset
 from campaigns.uninterrupted import uninterrupted
@@ -68,10 +68,11 @@ class Executor(Protocol):
     def close(self) -> None: ...
 
 
-def sandboxes_side_by_side(cores: int, available_bytes: int, wanted: int) -> int:
-    """How many sandboxes a machine bears: one a core (a golden run keeps most of one busy), as memory allows, and no
-    more than there are experiments."""
-    return max(1, min(cores, available_bytes // _SANDBOX_BYTES, wanted))
+def sandboxes_side_by_side(cores: int, available_bytes: int, inotify_instances: int, wanted: int) -> int:
+    """How many sandboxes a machine bears: one a core (a golden run keeps most of one busy), as memory and the kernel's
+    limit on inotify allow, and no more than there are experiments."""
+    watched = inotify_instances // environment.INOTIFY_PER_SANDBOX
+    return max(1, min(cores, available_bytes // _SANDBOX_BYTES, watched, wanted))
 
 
 @dataclass(slots=True)
@@ -95,8 +96,7 @@ class LocalExecutor:
         self,
         *,
         binaries: Mapping[str, Path],
-        nodes: int,
-        profile: Profile,
+        settings: outside.Settings,
         limits: Limits,
         experiment_s: float,
         parallel: int,
@@ -104,7 +104,7 @@ class LocalExecutor:
         logs: Path,
         worker: str = "campaigns.worker",
     ) -> None:
-        self._binaries, self._nodes, self._profile = dict(binaries), nodes, profile
+        self._binaries, self._settings = dict(binaries), settings
         self._limits, self._experiment_s = limits, experiment_s
         self._parallel, self._progress, self._logs, self._worker = parallel, progress, logs, worker
         self._selector = selectors.DefaultSelector()
@@ -140,7 +140,7 @@ class LocalExecutor:
         yield from self._results
 
     def _launch(self, name: str, *, pending: Result | None = None, began: float | None = None) -> None:
-        config = outside.prepare(name, binaries=self._binaries, nodes=self._nodes, profile=self._profile)
+        config = outside.prepare(name, binaries=self._binaries, **self._settings)
         launched = outside.launch(config, self._worker, pipes=True, dies_with_us=True)
         now = time.monotonic()
         sandbox = _Sandbox(name, launched, now + _BOOT_WITHIN_S, began or now, pending=pending)

@@ -1,7 +1,7 @@
 """The campaign spec: a YAML file that says which cluster, which workloads, which faults on which targets.
 
     name: my-first                     # folder name of the run unless the user names one
-    cluster: {kind: sandbox, nodes: 3, profile: fast}
+    cluster: {kind: sandbox, nodes: 3, profile: fast}   # and more: campaigns.cluster_spec
     workloads: [deploy]
     golden: 10                         # golden runs per workload
     seed: 1                            # fixes the order of the experiments
@@ -25,8 +25,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
 
+from campaigns.cluster_spec import ClusterSpec, Model
 from campaigns.fault_checks import check_document
 from campaigns.spec_problems import in_document_order, to_problems
 from campaigns.workloads import WORKLOADS
@@ -56,21 +57,7 @@ _OVERHEAD_S = 30.0
 Seconds = Annotated[float, Field(gt=0, le=3600, strict=False)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class ClusterSpec(_Model):
-    """What the experiments run on."""
-
-    kind: Literal["sandbox"] = Field("sandbox", description="Kubernetes as plain processes in namespaces of its own")
-    nodes: int = Field(3, ge=1, le=10, description="Nodes, each with a real kubelet (10: as `sandbox up` allows)")
-    profile: Literal["fast", "kubeadm"] = Field(
-        "fast", description="fast: timers shortened so that an experiment takes seconds; kubeadm: kubeadm's defaults"
-    )
-
-
-class TimeLimits(_Model):
+class TimeLimits(Model):
     """How long things may take, in seconds. None of them defines a class; those numbers are in classifiers.numbers."""
 
     settle_s: Seconds = Field(20.0, description="From the start, or from a fault at rest, until the workload is quiet")
@@ -95,7 +82,7 @@ class TimeLimits(_Model):
         return self
 
 
-class TargetSpec(_Model):
+class TargetSpec(Model):
     """What a fault is done to (injector.targets.Target)."""
 
     kind: str = Field(min_length=1, description="Kind of the object, as the API spells it")
@@ -107,7 +94,7 @@ class TargetSpec(_Model):
     occurrence: int = Field(1, ge=1, description="The n-th write of the object that carries the field, from 1")
 
 
-class FaultSpec(_Model):
+class FaultSpec(Model):
     """One fault on one target."""
 
     why: str = Field(min_length=1, description="One sentence for the reader of the report")
@@ -117,7 +104,7 @@ class FaultSpec(_Model):
     target: TargetSpec
 
 
-class CampaignSpec(_Model):
+class CampaignSpec(Model):
     """The whole file."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Small letters, digits and dashes")
@@ -142,15 +129,18 @@ class CampaignSpec(_Model):
         raise ValueError(f"expected auto or a whole number from 1 to 64, got {value!r}")
 
 
-def parse_spec(text: str, *, file: str, workloads: Collection[str] = WORKLOADS.names()) -> CampaignSpec:
-    """The spec in `text`. InputError with every problem, each with `file` and path."""
+def parse_spec(
+    text: str, *, file: str, folder: Path | None = None, workloads: Collection[str] = WORKLOADS.names()
+) -> CampaignSpec:
+    """The spec in `text`. InputError with every problem, each with `file` and path; with `folder`, where the file's
+    relative paths start, also those of the files that it names."""
     document = parse_yaml(text, file=file)
     if not isinstance(document, dict):
         raise InputError([Problem(file, "", f"expected a mapping with name, faults, …, got {document!r:.60}")])
     problems: list[Problem] = []
     spec: CampaignSpec | None = None
     try:
-        spec = CampaignSpec.model_validate(document)
+        spec = CampaignSpec.model_validate(document, context={"folder": folder})
     except ValidationError as error:
         problems += to_problems(error, file=file, model=CampaignSpec)
     problems += check_document(document, file=file, workloads=workloads)
@@ -165,7 +155,7 @@ def load_spec(path: Path, *, workloads: Collection[str] = WORKLOADS.names()) -> 
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError([Problem(str(path), "", f"can't be read: {error}")]) from error
-    return parse_spec(text, file=str(path), workloads=workloads), text
+    return parse_spec(text, file=str(path), folder=path.parent, workloads=workloads), text
 
 
 def presets() -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from injector.rules import JSONValue
 __all__ = ["did_you_mean", "in_document_order", "to_path", "to_problems"]
 
 _EXPECTED = {
+    "bool_type": "true or false",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "float_type": "a number",
@@ -28,6 +29,7 @@ _EXPECTED = {
     "model_attributes_type": "a mapping",
     "string_too_short": "a text that is not empty",
 }
+_WORD = re.compile(r"[A-Za-z0-9_-]+")
 _LIMITS = {"greater_than_equal": (">=", "ge"), "greater_than": (">", "gt"), "less_than_equal": ("<=", "le")}
 
 
@@ -37,8 +39,9 @@ def to_problems(error: ValidationError, *, file: str, model: type[BaseModel]) ->
 
 
 def to_path(loc: Sequence[int | str]) -> str:
-    """`("faults", 2, "why")` as `faults[2].why`."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc).removeprefix(".")
+    """`("faults", 2, "why")` as `faults[2].why`; keys that are no plain words in brackets, as in field paths."""
+    steps = loc[:-1] if loc and loc[-1] == "[key]" else loc  # pydantic's mark of a key that is wrong itself
+    return "".join(f".{s}" if isinstance(s, str) and _WORD.fullmatch(s) else f"[{s}]" for s in steps).removeprefix(".")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -88,8 +91,8 @@ def _keys(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
     """Keys of the model at `loc` under `model`; none where it is no model."""
     here: object = model
     for step in loc:
-        if isinstance(step, int):
-            here = next(iter(typing.get_args(here)), None)
+        if typing.get_origin(here) in (list, dict):
+            here = typing.get_args(here)[-1]
         elif isinstance(here, type) and issubclass(here, BaseModel) and step in here.model_fields:
             here = here.model_fields[step].annotation
     return list(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else []
@@ -98,10 +101,11 @@ def _keys(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
 def _position(path: str, document: JSONValue) -> tuple[int, ...]:
     position: list[int] = []
     here = document
-    for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
-        if index and isinstance(here, list):
-            position.append(int(index))
-            here = here[int(index)] if int(index) < len(here) else None
+    for word, bracketed in re.findall(r"([^.\[\]]+)|\[([^\]]*)\]", path):
+        name = word or bracketed
+        if name.isdigit() and isinstance(here, list):
+            position.append(int(name))
+            here = here[int(name)] if int(name) < len(here) else None
         elif isinstance(here, dict):
             keys = list(here)
             position.append(keys.index(name) if name in here else len(keys))

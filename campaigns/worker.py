@@ -72,10 +72,10 @@ class _Worker:
 
     def run(self, tasks: TextIO) -> None:
         times = self._sandbox.boot(lambda line: self.say("booting", line=line))
-        keyspace = KeySpace(self._sandbox.etcd_address)
+        keyspace = KeySpace(self._sandbox.etcd_address, self._sandbox.etcd_tls)
         baseline = self._sandbox.take_baseline(keyspace)
         threading.Thread(target=self._tend, name="tend", daemon=True).start()
-        self.say("ready", seconds=round(times.nodes_s, 3))
+        self.say("ready", seconds=round(times.cluster_s, 3))
         for line in tasks:
             task = json.loads(line)
             try:

@@ -24,7 +24,7 @@ except ModuleNotFoundError:
 
 __all__ = ["cli", "main"]
 
-COMMANDS = ("doctor", "assets", "sandbox", "quickstart", "run", "show", "report", "incidents", "schema")
+COMMANDS = ("doctor", "assets", "sandbox", "quickstart", "run", "show", "report", "incidents", "schema", "completion")
 
 
 class _Commands(click.Group):

@@ -7,6 +7,7 @@ probes run from its nodes, tells how its components are, and can be made clean a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -14,8 +15,9 @@ from campaigns.clusters.keyspace import KeySpace
 from campaigns.record import Reset
 from classifiers.observation import ComponentHealth
 from injector.channels.control import ForwarderClient
+from injector.etcd_tls import EtcdTls
 
-__all__ = ["CANARY_NAMESPACE", "HARNESS_COMPONENTS", "Cluster"]
+__all__ = ["CANARY_NAMESPACE", "HARNESS_COMPONENTS", "Action", "Cluster"]
 
 T = TypeVar("T")
 
@@ -23,6 +25,20 @@ HARNESS_COMPONENTS = ("forwarder", "runtime")
 """Components that are ours: when one of them ends, nothing that follows is the cluster's doing."""
 CANARY_NAMESPACE = "mutineer-canary"
 """Where the canary lives; every cluster's baseline holds it."""
+
+
+class Action(StrEnum):
+    """What can be done to a component or a node."""
+
+    STOP = "stop"
+    """Ended in good order, and stays so until START."""
+    START = "start"
+    PAUSE = "pause"
+    """Stands still, its connections open, until RESUME."""
+    RESUME = "resume"
+    KILL = "kill"
+    """Ended without notice. A component is started again as the cluster would; a node stays dead until START."""
+    RESTART = "restart"
 
 
 class Cluster(Protocol):
@@ -34,6 +50,8 @@ class Cluster(Protocol):
     """Cluster administrator's; every client can use it from where the experiment runs."""
     etcd_address: tuple[str, int]
     """Host and port of etcd itself, not of the forwarder: observers and at-rest faults go there."""
+    etcd_tls: EtcdTls | None
+    """What etcd asks of whoever goes there; None where it speaks plain text."""
     forwarder: ForwarderClient
     """Control of the channel between kube-apiserver and etcd."""
 
@@ -45,6 +63,10 @@ class Cluster(Protocol):
     def pods_per_node(self) -> int | None:
         """The host guard's cap on pods of one node; None if there is none of ours."""
 
+    @property
+    def caps(self) -> tuple[str, ...]:
+        """Other caps of the host guard that were hit, in words."""
+
     def vantage_points(self) -> Sequence[str]:
         """Names of the nodes from which probes can run."""
 
@@ -53,6 +75,12 @@ class Cluster(Protocol):
 
     def health(self) -> tuple[ComponentHealth, ...]:
         """Every component, asked now."""
+
+    def component(self, name: str, action: Action) -> None:
+        """Does `action` to one component of the control plane or one kubelet; ClusterError for a name that is none."""
+
+    def node(self, name: str, action: Action) -> None:
+        """Does `action` to a whole node: its kubelet, all its pods, its network."""
 
     def rollback(self, keyspace: KeySpace, *, within_s: float) -> Reset:
         """The first rung of the reset: makes the cluster clean in place and proves it. ClusterError if it can't be

@@ -23,6 +23,10 @@ from injector.identity import Identified, IdentityTracker
 __all__ = ["History", "StoredObject"]
 
 
+_ENCRYPTED = b"k8s:enc:"
+"""What kube-apiserver puts before a value that it encrypts (apiserver/pkg/server/options/encryptionconfig, v1.36)."""
+
+
 @dataclass(slots=True)
 class StoredObject:
     """A live object: where it is stored, who it is, its bytes; `tree` in the API's JSON shape, None if undecodable."""
@@ -164,10 +168,17 @@ class History:
         return True
 
     def undecodable(self) -> tuple[str, ...]:
-        """Keys of live objects, written since r0, that can't be decoded now."""
+        """Keys of live objects, written since r0, that can't be decoded now; what is encrypted at rest is not meant to
+        be read here."""
         with self.changed:
             written = {write.key for write in self.writes} & self._live.keys()
-        return tuple(key for key in sorted(written) if not is_volatile(key) and self._live[key].tree is None)
+        return tuple(
+            key
+            for key in sorted(written)
+            if not is_volatile(key)
+            and self._live[key].tree is None
+            and not self._live[key].value.startswith(_ENCRYPTED)
+        )
 
     def caught_up(self, *, within_s: float = 5.0) -> bool:
         """Waits until the watch has delivered everything that etcd holds now; False if it has not in time, or if

@@ -55,7 +55,10 @@ def campaign(spec: Path, name: str | None, source: str | None) -> ExitCode:
         with interruptible():
             outside.reap()
             binaries = assets.ensure(BINARIES, source=source)
-            with choose_view(console) as view, run_campaign(loaded, text, folder, binaries, view) as run:
+            with (
+                choose_view(console) as view,
+                run_campaign(loaded, text, folder, binaries, view, beside=None if preset else spec.parent) as run,
+            ):
                 report = write_report(run)
     except (KeyboardInterrupt, MutineerError):
         if (folder / "record.sqlite").exists():

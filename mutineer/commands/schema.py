@@ -8,12 +8,18 @@ import click
 
 __all__ = ["SCHEMAS", "command"]
 
-SCHEMAS = ("spec", "show")
-"""spec: a campaign's YAML file; show: the output of `mutineer show RUN --json`. Files in mutineer/schemas."""
+SCHEMAS = ("spec", "cluster", "show")
+"""spec: a campaign's YAML file; cluster: the file of `mutineer sandbox up --config`; show: the output of `mutineer
+show RUN --json`. Files in mutineer/schemas."""
 
 
 @click.command("schema")
 @click.argument("name", type=click.Choice(SCHEMAS))
 def command(name: str) -> None:
-    """Print a JSON Schema: of a campaign's YAML file (spec), or of `show --json` (show)."""
+    """Print a JSON Schema: of a campaign's YAML file (spec), of a sandbox's (cluster), or of `show --json` (show).
+
+    \b
+    Example:
+      mutineer schema cluster > cluster.schema.json
+    """
     click.echo(files("mutineer").joinpath("schemas", f"{name}.schema.json").read_text(encoding="utf-8"), nl=False)

@@ -14,6 +14,7 @@ from campaigns.environment import (
     check_assets_source,
     check_disk,
     check_import_names,
+    check_inotify,
     check_memory,
     check_platform,
     check_python,
@@ -251,3 +252,11 @@ def test_uv_trusts_the_systems_certificates_unless_the_user_says_otherwise(
     assert installer_environment(tmp_path / "some")["UV_SYSTEM_CERTS"] == "true"
     monkeypatch.setenv("UV_SYSTEM_CERTS", "false")
     assert installer_environment(tmp_path / "some")["UV_SYSTEM_CERTS"] == "false"
+
+
+def test_few_inotify_instances_are_told_with_how_many_sandboxes_they_allow_and_the_one_command() -> None:
+    few = check_inotify(lambda _: "128", uid=1000)
+    assert not few.ok and not few.needed, "one sandbox starts all the same"
+    assert "enough for 3 sandboxes" in few.found
+    assert few.remedy == "sudo sysctl fs.inotify.max_user_instances=1024"
+    assert check_inotify(lambda _: "1024").ok and check_inotify(lambda _: None).ok

@@ -47,6 +47,9 @@ def test_ids_are_content_and_neither_seed_nor_reason_nor_place() -> None:
     assert (
         not {e.id for e in plan(spec(cluster=ClusterSpec(kind="sandbox", nodes=1, profile="fast"))).experiments} & one
     )
+    for key, value in (("audit", True), ("etcd_tls", True), ("furniture", ["quota"]), ("images", {"a": ["sh"]})):
+        cluster = ClusterSpec.model_validate({key: value})
+        assert not {e.id for e in plan(spec(cluster=cluster)).experiments} & one, key
 
 
 def test_ids_stay_the_same_from_version_to_version() -> None:

@@ -56,8 +56,7 @@ def make(state_home: Path, tmp_path: Path, told: Told, monkeypatch: pytest.Monke
         made.append(
             LocalExecutor(
                 binaries={name: Path("/nowhere") for name in BINARIES},
-                nodes=1,
-                profile=Profile.FAST,
+                settings={"nodes": 1, "profile": Profile.FAST, "audit": True},
                 limits=Limits(settle_s=1, quiet_s=1, stuck_s=1, steady_s=1, canary_s=1),
                 experiment_s=experiment_s,
                 parallel=parallel,
@@ -221,7 +220,8 @@ def test_an_interrupt_during_a_start_leaves_no_process_and_no_folder(make: Make,
 
 def test_as_many_sandboxes_as_cores_memory_and_experiments_bear() -> None:
     gib = 1 << 30
-    assert sandboxes_side_by_side(2, 64 * gib, 100) == 2
-    assert sandboxes_side_by_side(16, 8 * gib, 100) == 5
-    assert sandboxes_side_by_side(16, 64 * gib, 3) == 3
-    assert sandboxes_side_by_side(16, 1 * gib, 100) == 1, "one is tried in any case"
+    assert sandboxes_side_by_side(2, 64 * gib, 1024, 100) == 2
+    assert sandboxes_side_by_side(16, 8 * gib, 1024, 100) == 5
+    assert sandboxes_side_by_side(16, 64 * gib, 1024, 3) == 3
+    assert sandboxes_side_by_side(16, 64 * gib, 128, 100) == 3, "the kernel's own default of inotify instances"
+    assert sandboxes_side_by_side(16, 1 * gib, 1024, 100) == 1, "one is tried in any case"

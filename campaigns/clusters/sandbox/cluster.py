@@ -7,11 +7,11 @@ everything below it dies with it. Nothing is waited for by time: each step waits
 from __future__ import annotations
 
 import contextlib
-import http.client
+import dataclasses
 import json
 import os
 import shutil
-import ssl
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -21,14 +21,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from cryptography.hazmat.primitives import serialization
 
 from campaigns.clusters.keyspace import KeySpace
-from campaigns.clusters.protocol import CANARY_NAMESPACE
+from campaigns.clusters.protocol import CANARY_NAMESPACE, Action
 from campaigns.clusters.sandbox import components, isolation, pki
-from campaigns.clusters.sandbox.config import SandboxConfig
-from campaigns.clusters.sandbox.processes import Process, wait_for
-from campaigns.clusters.sandbox.reset import Baseline, differences, node_state, rollback
+from campaigns.clusters.sandbox.addresses import NodeNetwork
+from campaigns.clusters.sandbox.config import ImageConfig, SandboxConfig
+from campaigns.clusters.sandbox.credentials import Handed, write_credentials
+from campaigns.clusters.sandbox.furniture import furniture_manifests, furniture_not_ready
+from campaigns.clusters.sandbox.guard import standing_still
+from campaigns.clusters.sandbox.health import Administrator, health_of, not_ready
+from campaigns.clusters.sandbox.manifests import apply, system_manifests
+from campaigns.clusters.sandbox.nodes import Node, Runtime, kubelet_command, make_node
+from campaigns.clusters.sandbox.processes import Process, children_of, wait_for
+from campaigns.clusters.sandbox.reset import Baseline, NodeState, differences, node_state, rollback
 from campaigns.observers.volatile import is_volatile
 from campaigns.record import Reset
 from classifiers.observation import ComponentHealth
@@ -47,16 +53,24 @@ _BACK_OFF_S = 10.0
 """kubelet's crash back-off (kubernetes/pkg/kubelet/kubelet.go, MaxCrashLoopBackOff's base), v1.36."""
 _BACK_OFF_MOST_S = 300.0
 """Likewise: MaxContainerBackOff."""
+_SYSTEM_IMAGES = {
+    "registry.k8s.io/kube-proxy:v1.36.3": ("kube-proxy", "/usr/local/bin/kube-proxy"),
+    "registry.k8s.io/coredns/coredns:v1.14.2": ("coredns", "/coredns"),
+}
+"""Image → asset, and its path in the image; a test compares the names with the manifests'."""
+_GUARD_S = 1.0
+"""How often the components' memory is looked at; it grows by some 10 MB a second at worst."""
 _WORK_SIZE = "2g"
 """Host guard: everything that a sandbox writes lies in memory; a fresh one holds about 60 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadyTimes:
-    """Seconds from the start of the boot."""
+    """Seconds from the start of the boot: kube-apiserver serves; nodes and every workload of the system are ready, so
+    Services and DNS names answer."""
 
     control_plane_s: float
-    nodes_s: float
+    cluster_s: float
 
 
 class Sandbox:
@@ -68,50 +82,58 @@ class Sandbox:
         work = config.work
         self.kubeconfig = work / "admin.kubeconfig"
         self.etcd_address = ("127.0.0.1", components.ETCD_PORT)
-        self._pki, self._netns, self._run = work / "pki", work / "netns", work / "run"
-        self._nodes: list[Any] = []
-        self._tls: ssl.SSLContext | None = None
+        self._pki, self._run, self._pods = work / "pki", work / "run", work / "run/pods"
+        self.etcd_tls = pki.etcd_client(self._pki) if config.etcd_tls else None
+        self._nodes: dict[str, Node] = {}
+        self._api = Administrator(self._pki)
+        self._waiting: list[str] = []
         self.forwarder = ForwarderClient(self._run / "forwarder.sock", timeout_s=10)
         self._baseline: Baseline | None = None
+        self._containers: frozenset[str] = frozenset()
         self._due: dict[str, float] = {}
+        self._held: set[str] = set()
+        self._capped: dict[str, str] = {}
+        self._guarded_at = 0.0
         self._dead: set[int] = set()
 
     # boot
 
     def boot(self, say: Callable[[str], None] = lambda _: None) -> ReadyTimes:
-        """Starts everything and waits until every node is Ready. ClusterError with the log's end if it does not."""
+        """Starts everything and waits until all of it works. ClusterError with the log's end if it does not."""
         began = time.monotonic()
         self._folders()
         self._loopback_up()
         say("starting etcd and the forwarder")
-        self._start("etcd", components.etcd(self._binary("etcd"), self.config.work / "etcd"))
-        self._start("forwarder", self._forwarder_command())
         with ThreadPoolExecutor(2) as pool:
             network = pool.submit(self._make_network)
-            self._write_pki()
-            network.result()
+            handed = write_credentials(
+                self.config.work, self._pki, self.config.node_names, etcd_tls=self.config.etcd_tls
+            )
+            self._start_etcd()
+            networks = network.result()
         say("starting kube-apiserver")
         self._wait_forwarder()
-        profile = self.config.profile
-        apiserver = self._start(
-            "kube-apiserver", components.kube_apiserver(self._binary("kube-apiserver"), self._pki, profile)
-        )
+        apiserver = self._start_apiserver()
+        self._make_nodes(networks, handed)
         self._start_runtime()
-        apiserver.wait_ready(lambda: self._serves("/readyz"), within_s=_START_WITHIN_S)
+        apiserver.wait_ready(lambda: self._api.serves("/healthz/ping"), within_s=_START_WITHIN_S)
+        say("starting kubelets")  # they need half a second to come to their first request, and no roles for it
+        for node in self._nodes.values():
+            self._start(node.kubelet, kubelet_command(node, self._binary("kubelet")))
+        apiserver.wait_ready(lambda: self._api.serves("/readyz"), within_s=_START_WITHIN_S)
         control_plane = time.monotonic() - began
-        say("starting controllers, scheduler, kubelets and kube-proxies")
+        say("starting controllers and scheduler")
         self._start_controllers()
-        for node in self._nodes:
-            self._start_node(node)
-        self._wait_nodes()
+        say("creating kube-proxy, the route agent and CoreDNS")
+        apply(self._api.send, self._manifests())
+        self._wait()
         return ReadyTimes(control_plane, time.monotonic() - began)
 
     def _folders(self) -> None:
         work = self.config.work
         work.mkdir(exist_ok=True)
         isolation.mount_tmpfs(work, size=_WORK_SIZE, mode="0700")
-        isolation.share_mount(work)
-        for folder in (self._pki, self._netns, self._run):
+        for folder in (self._pki, self._run, self._pods, self._run / "nodes"):
             folder.mkdir(mode=0o700)
         self.config.logs.mkdir(exist_ok=True)
 
@@ -124,11 +146,21 @@ class Sandbox:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
             fcntl.ioctl(any_socket, 0x8914, struct.pack("16sH14x", b"lo", 0x41))
 
-    def _make_network(self) -> None:
+    def _make_network(self) -> list[NodeNetwork]:
         from campaigns.clusters.sandbox.network import make_nodes, make_root
 
         make_root()
-        self._nodes = make_nodes(self._netns, self.config.node_names)
+        return make_nodes(self._run / "nodes", self.config.node_names)
+
+    def _make_nodes(self, networks: Sequence[NodeNetwork], handed: Handed) -> None:
+        for network in networks:
+            self._nodes[network.name] = make_node(
+                network,
+                self.config.work / "nodes" / network.name,
+                kubeconfig=handed.kubeconfigs[network.name],
+                authority=handed.authority,
+                profile=self.config.profile,
+            )
 
     def _binary(self, name: str) -> Path:
         return self.config.binaries[name]
@@ -139,12 +171,15 @@ class Sandbox:
         process.start()
         return process
 
-    def _forwarder_command(self) -> list[str]:
+    def _start_etcd(self) -> None:
+        tls = self._pki if self.config.etcd_tls else None
+        self._start("etcd", components.etcd(self._binary("etcd"), self.config.work / "etcd", tls=tls))
         listen, upstream = f"127.0.0.1:{components.FORWARDER_PORT}", f"127.0.0.1:{components.ETCD_PORT}"
-        return [
+        forwarder = [
             sys.executable, "-m", "injector.channels.forwarder",
             "--listen", listen, "--upstream", upstream, "--control", str(self._run / "forwarder.sock"),
         ]  # fmt: skip
+        self._start("forwarder", [*forwarder, *(components.forwarder_tls(self._pki) if tls else [])])
 
     def _wait_forwarder(self) -> None:
         def answers() -> bool:
@@ -156,66 +191,47 @@ class Sandbox:
 
         self.processes["forwarder"].wait_ready(answers, within_s=_START_WITHIN_S)
 
-    def _write_pki(self) -> None:
-        folder = self._pki
-        ca, front = pki.Authority("kubernetes"), pki.Authority("front-proxy-ca")
-        hosts = (
-            "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
-            "localhost", "127.0.0.1", components.CONTROL_PLANE_ADDRESS, "10.96.0.1",
-        )  # fmt: skip
-        pairs = {
-            "ca": ca.identity,
-            "front-proxy-ca": front.identity,
-            "apiserver": ca.issue("kube-apiserver", hosts=hosts),
-            "apiserver-kubelet-client": ca.issue(
-                "kube-apiserver-kubelet-client", organisations=("kubeadm:cluster-admins",)
-            ),
-            "front-proxy-client": front.issue("front-proxy-client"),
-            "admin": ca.issue("kubernetes-admin", organisations=("system:masters",)),
-        }
-        for name, pair in pairs.items():
-            pki.write_private(folder / f"{name}.crt", pair.certificate)
-            pki.write_private(folder / f"{name}.key", pair.key)
-        signer = pki.Authority("service-accounts").identity.key
-        pki.write_private(folder / "sa.key", signer)
-        public = serialization.load_pem_private_key(signer, None).public_key()
-        encoded = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        pki.write_private(folder / "sa.pub", encoded)
-        self._write_kubeconfigs(ca, pairs["admin"])
-
-    def _write_kubeconfigs(self, ca: pki.Authority, admin: pki.Identity) -> None:
-        authority, work = ca.identity.certificate, self.config.work
-        local = f"https://127.0.0.1:{components.API_PORT}"
-        remote = f"https://{components.CONTROL_PLANE_ADDRESS}:{components.API_PORT}"
-        pki.write_private(self.kubeconfig, pki.kubeconfig(local, authority, "kubernetes-admin", admin))
-        for user in ("kube-controller-manager", "kube-scheduler"):
-            content = pki.kubeconfig(local, authority, f"system:{user}", ca.issue(f"system:{user}"))
-            pki.write_private(work / f"{user}.kubeconfig", content)
-        proxy = pki.kubeconfig(remote, authority, "system:kube-proxy", ca.issue("system:kube-proxy"))
-        for name in self.config.node_names:
-            folder = work / "nodes" / name
-            for sub in (folder, folder / "root", folder / "logs", folder / "plugins"):
-                sub.mkdir(parents=True, mode=0o700)
-            user = f"system:node:{name}"
-            identity = ca.issue(user, organisations=("system:nodes",))
-            pki.write_private(folder / "kubeconfig", pki.kubeconfig(remote, authority, user, identity))
-            pki.write_private(folder / "kube-proxy.kubeconfig", proxy)
+    def _start_apiserver(self) -> Process:
+        encryption, audit = None, None
+        if self.config.encryption:
+            encryption = self._pki / "encryption.yaml"
+            document = components.encryption_config(os.urandom(32))
+            pki.write_private(encryption, yaml.safe_dump(document).encode())
+        if self.config.audit:
+            audit = components.Audit(policy=self._run / "audit-policy.yaml", log=self.config.logs / "audit.log")
+            audit.policy.write_text(yaml.safe_dump(components.audit_policy()))
+        command = components.kube_apiserver(
+            self._binary("kube-apiserver"),
+            self._pki,
+            self.config.profile,
+            etcd_tls=self.config.etcd_tls,
+            encryption=encryption,
+            audit=audit,
+        )
+        return self._start("kube-apiserver", command)
 
     def _start_runtime(self) -> None:
+        images = {
+            image: ImageConfig(command=(path,), files={path: str(self._binary(name))})
+            for image, (name, path) in _SYSTEM_IMAGES.items()
+        }
         document = {
-            "netns": str(self._netns),
-            "images": {name: list(command) for name, command in self.config.images.items()},
+            "pods": str(self._pods),
+            "scratch": str(self._run / "scratch"),
+            "images": {name: dataclasses.asdict(image) for name, image in {**images, **self.config.images}.items()},
             "nodes": [
-                {"name": n.name, "address": n.address, "netns": str(n.path), "socket": str(self._socket(n.name))}
-                for n in self._nodes
+                {
+                    "name": node.name,
+                    "address": node.network.address,
+                    "netns": str(node.network.path),
+                    "root": str(node.root),
+                }
+                for node in self._nodes.values()
             ],
         }
         path = self._run / "cri.json"
         path.write_text(json.dumps(document))
         self._start("runtime", [sys.executable, "-m", "campaigns.clusters.sandbox.cri", str(path)])
-
-    def _socket(self, node: str) -> Path:
-        return self._run / f"cri-{node}.sock"
 
     def _start_controllers(self) -> None:
         work, profile = self.config.work, self.config.profile
@@ -229,70 +245,37 @@ class Sandbox:
             components.scheduler(self._binary("kube-scheduler"), work / "kube-scheduler.kubeconfig"),
         )
 
-    def _start_node(self, node: Any) -> None:
-        folder, profile = self.config.work / "nodes" / node.name, self.config.profile
-        config = components.kubelet_config(node, folder, self._pki, self._socket(node.name), profile)
-        (folder / "config.yaml").write_text(yaml.safe_dump(config))
-        proxy = components.kube_proxy_config(node, folder, profile)
-        (folder / "kube-proxy.yaml").write_text(yaml.safe_dump(proxy))
-        inside = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), "--net", str(node.path)]
-        kubelet = components.kubelet(self._binary("kubelet"), node, folder)
-        self._start(f"kubelet/{node.name}".replace("/", "-"), [*inside, "--own-var-lib", "--", *kubelet])
-        command = [str(self._binary("kube-proxy")), f"--config={folder / 'kube-proxy.yaml'}"]
-        self._start(f"kube-proxy-{node.name}", [*inside, "--", *command])
+    def _manifests(self) -> list[dict[str, Any]]:
+        config = self.config
+        furniture = furniture_manifests(config.furniture, profile=config.profile, nodes=config.node_names)
+        return [*system_manifests(config.profile), *furniture]
 
-    def _wait_nodes(self) -> None:
-        def ready() -> bool:
+    def _wait(self) -> None:
+        """Until all is ready; ClusterError if a component ends meanwhile, or it takes too long."""
+
+        def met() -> bool:
             for name, process in self.processes.items():
                 if not process.alive:
                     raise ClusterError(
                         f"{name} ended with exit code {process.exit_code} while the sandbox started; "
                         f"its log ends:\n{process.last_lines()}"
                     )
-            return self._nodes_ready() and all(h.ready is not False for h in self.health())
+            return self._ready()
 
         try:
-            wait_for(ready, within_s=_START_WITHIN_S, what="all nodes to be Ready", poll_s=0.1)
+            wait_for(met, within_s=_START_WITHIN_S, what="the cluster to be ready", poll_s=0.1)
         except TimeoutError as error:
-            states = ", ".join(f"{h.name}: {h.detail or h.ready}" for h in self.health())
-            raise ClusterError(f"{error} ({states}); logs in {self.config.logs}") from None
+            raise ClusterError(f"{error}: {'; '.join(self._waiting)}; logs in {self.config.logs}") from None
 
-    def _nodes_ready(self) -> bool:
-        status, body = self._get("/api/v1/nodes")
-        if status != 200:
-            return False
-        nodes = json.loads(body)["items"]
-        ready = [
-            condition
-            for node in nodes
-            for condition in node["status"].get("conditions", ())
-            if condition["type"] == "Ready" and condition["status"] == "True"
-        ]
-        return len(ready) == self.config.nodes
+    def _ready(self) -> bool:
+        self._waiting = (
+            not_ready(self._api, self.config.nodes)
+            or furniture_not_ready(self.config.furniture, self._api.items)
+            or [f"{h.name}: {h.detail or 'not ready'}" for h in self.health() if h.ready is False]
+        )
+        return not self._waiting
 
     # asking
-
-    def _get(self, path: str) -> tuple[int, bytes]:
-        return self._send("GET", path)
-
-    def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, bytes]:
-        """To kube-apiserver as the administrator; status 0 where it does not answer."""
-        if self._tls is None:
-            self._tls = ssl.create_default_context(cafile=str(self._pki / "ca.crt"))
-            self._tls.load_cert_chain(self._pki / "admin.crt", self._pki / "admin.key")
-        connection = http.client.HTTPSConnection("127.0.0.1", components.API_PORT, timeout=5, context=self._tls)
-        try:
-            headers = {"Content-Type": "application/json"} if body else {}
-            connection.request(method, path, json.dumps(body) if body else None, headers)
-            response = connection.getresponse()
-            return response.status, response.read()
-        except (OSError, http.client.HTTPException) as error:
-            return 0, str(error).encode()
-        finally:
-            connection.close()
-
-    def _serves(self, path: str) -> bool:
-        return self._get(path)[0] == 200
 
     @property
     def pids(self) -> dict[str, int]:
@@ -303,65 +286,48 @@ class Sandbox:
         return components.MAX_PODS_PER_NODE
 
     def vantage_points(self) -> Sequence[str]:
-        return [node.name for node in self._nodes]
+        return list(self._nodes)
 
     def on_node(self, node: str, function: Callable[[], T]) -> T:
-        return isolation.in_network(self._netns / node, function)
-
-    def network_path(self, node: str) -> Path:
-        """The file that the node's network namespace is bound to."""
-        return self._netns / node
+        return isolation.in_network(self._nodes[node].network.path, function)
 
     def health(self) -> tuple[ComponentHealth, ...]:
         """Every component now, with what its own readyz or healthz says."""
-        return tuple(self._health(process) for process in self.processes.values())
-
-    def _health(self, process: Process) -> ComponentHealth:
-        ready, detail = self._asked(process.name) if process.alive else (False, f"exit code {process.exit_code}")
-        usage = process.usage()
-        return ComponentHealth(
-            name=process.name,
-            alive=process.alive,
-            restarts=process.restarts,
-            ready=ready,
-            detail=detail,
-            cpu_s=usage.cpu_s,
-            rss_bytes=usage.rss_bytes,
+        found = (health_of(process, self._api) for process in self.processes.values())
+        return tuple(
+            dataclasses.replace(each, detail=self._capped[each.name])
+            if each.name in self._capped and each.ready is False
+            else each
+            for each in found
         )
 
-    def _asked(self, name: str) -> tuple[bool | None, str]:
-        if name == "kube-apiserver":
-            status, body = self._get("/readyz?verbose")
-            failed = [line for line in body.decode(errors="replace").splitlines() if line.startswith("[-]")]
-            return status == 200, "; ".join(failed) or ("" if status else body.decode(errors="replace"))
-        if name == "etcd":
-            return _answers("127.0.0.1", components.ETCD_PORT, "/health?serializable=false")
-        if name == "kube-controller-manager":
-            return _answers("127.0.0.1", 10257, "/healthz", tls=True)
-        if name == "kube-scheduler":
-            return _answers("127.0.0.1", 10259, "/readyz", tls=True)
-        if name.startswith("kube-proxy-"):
-            node = name.removeprefix("kube-proxy-")
-            return self.on_node(node, lambda: _answers("127.0.0.1", 10256, "/livez"))
-        return None, ""
+    @property
+    def caps(self) -> tuple[str, ...]:
+        """See the Protocol."""
+        return tuple(self._capped.values())
 
     # clean and clean again
 
     def take_baseline(self, keyspace: KeySpace) -> Baseline:
         """Makes the canary's namespace, waits until nothing but volatile keys changes, and keeps what there is."""
-        status, body = self._send("POST", "/api/v1/namespaces", {"metadata": {"name": CANARY_NAMESPACE}})
+        status, body = self._api.send("POST", "/api/v1/namespaces", {"metadata": {"name": CANARY_NAMESPACE}})
         if status != 201:
             raise ClusterError(f"the canary's namespace can't be made: HTTP {status} {body.decode(errors='replace')}")
         namespaces = ("default", CANARY_NAMESPACE)
         needed = [f"/registry/serviceaccounts/{n}/default" for n in namespaces]
         needed += [f"/registry/configmaps/{n}/kube-root-ca.crt" for n in namespaces]
-        before: dict[str, Any] = {"dump": {}, "nodes": {}}
+        before: dict[str, Any] = {"dump": {}, "nodes": {}, "running": frozenset()}
 
         def still() -> bool:
-            dump, nodes = keyspace.dump(), {n.name: node_state(n.path) for n in self._nodes}
+            dump, nodes, running = keyspace.dump(), self._node_states(), self._running()
             puts, deletes = differences(before["dump"], dump)
-            changed = bool(puts) or any(not is_volatile(key) for key in deletes) or nodes != before["nodes"]
-            before.update(dump=dump, nodes=nodes)
+            changed = (
+                bool(puts)
+                or any(not is_volatile(key) for key in deletes)
+                or nodes != before["nodes"]
+                or running != before["running"]
+            )
+            before.update(dump=dump, nodes=nodes, running=running)
             return not changed and all(key in dump for key in needed)
 
         try:
@@ -369,6 +335,7 @@ class Sandbox:
         except TimeoutError as error:
             raise ClusterError(str(error)) from None
         self._baseline = Baseline(before["dump"], before["nodes"])
+        self._containers = before["running"]
         return self._baseline
 
     def rollback(self, keyspace: KeySpace, *, within_s: float) -> Reset:
@@ -381,19 +348,28 @@ class Sandbox:
     def _dirty_nodes(self) -> dict[str, str]:
         """What is on the nodes that was not there in the baseline, in words."""
         assert self._baseline is not None
-        ours = {node.name for node in self._nodes}
-        if pods := [path.name for path in self._netns.iterdir() if path.name not in ours]:
-            return {"nodes": f"{len(pods)} pod network namespaces are left"}
-        if containers := self.processes["runtime"].children():
-            return {"nodes": f"{len(containers)} containers are left"}
+        now = self._running()
+        if gone := self._containers - now:  # they never come back: another process is another container
+            raise ClusterError(f"{len(gone)} containers or pods of the baseline have ended")
+        if more := now - self._containers:
+            return {"nodes": f"{len(more)} containers or pods more than in the baseline"}
         dirty = {}
-        for node in self._nodes:
-            now, then = node_state(node.path), self._baseline.nodes[node.name]
-            if now.routes != then.routes:
-                dirty[node.name] = "its routes differ"
-            elif now.rules != then.rules:
-                dirty[node.name] = "kube-proxy's rules differ"
+        for name, state in self._node_states().items():
+            then = self._baseline.nodes[name]
+            if state.routes != then.routes:
+                dirty[name] = "its routes differ"
+            elif state.rules != then.rules:
+                dirty[name] = "kube-proxy's rules differ"
         return dirty
+
+    def _node_states(self) -> dict[str, NodeState]:
+        return {name: node_state(node.network.path) for name, node in self._nodes.items()}
+
+    def _running(self) -> frozenset[str]:
+        """What the runtime has: its containers' processes, and its pods' namespaces."""
+        spawners = self.processes["runtime"].children()
+        containers = [str(pid) for spawner in spawners for pid in children_of(spawner)]
+        return frozenset([*containers, *(path.name for path in self._pods.iterdir())])
 
     # ending
 
@@ -402,16 +378,79 @@ class Sandbox:
         20 s, …, at most 5 min (kubelet's crash back-off)."""
         now = time.monotonic()
         for process in self.processes.values():
-            if process.alive:
+            if process.alive or process.name in self._held:
                 continue
             due = self._due.setdefault(process.name, now)
             if now >= due:
                 process.restart()
                 self._due[process.name] = now + min(_BACK_OFF_S * 2 ** (process.restarts - 1), _BACK_OFF_MOST_S)
+        if now >= self._guarded_at + _GUARD_S:
+            self._guarded_at = now
+            self._guard()
 
-    def restart(self, name: str) -> None:
-        """Stops one component and starts it again; returns at once."""
-        self.processes[name].restart()
+    def _guard(self) -> None:
+        """The host guard's cap on memory. Once for each component: who resumes it by hand knows why."""
+        memory = {name: process.usage().rss_bytes for name, process in self.processes.items()}
+        for name, why in standing_still(memory).items():
+            if name not in self._capped:
+                print(f"host guard: {why}", file=sys.stderr, flush=True)
+                self._capped[name] = why
+                self.processes[name].pause()
+
+    # faults
+
+    def component(self, name: str, action: Action) -> None:
+        """See the Protocol."""
+        process = self.processes.get(name)
+        if process is None:
+            raise ClusterError(f"no component {name!r} in the sandbox (there are {', '.join(self.processes)})")
+        match action:
+            case Action.STOP:
+                self._held.add(name)
+                process.resume()  # a process that stands still can't end in good order
+                process.stop()
+            case Action.START:
+                self._held.discard(name)
+                if not process.alive:
+                    process.restart()
+            case Action.PAUSE:
+                process.pause()
+            case Action.RESUME:
+                process.resume()
+            case Action.KILL:
+                process.kill()
+            case Action.RESTART:
+                self._held.discard(name)
+                process.restart()
+
+    def node(self, name: str, action: Action) -> None:
+        """See the Protocol. A node that is stopped drains nothing: its pods get SIGKILL, as from a machine that is
+        switched off; it comes back with none of them, without rules and routes, its disk as it was."""
+        node = self._nodes.get(name)
+        if node is None:
+            raise ClusterError(f"no node {name!r} in the sandbox (there are {', '.join(self._nodes)})")
+        from campaigns.clusters.sandbox.network import reset_node, set_node_link
+
+        kubelet, runtime = self.processes[node.kubelet], Runtime(node)
+        if action in (Action.STOP, Action.KILL, Action.RESTART):
+            set_node_link(node.network, up=False)
+            self._held.add(node.kubelet)
+            kubelet.kill()
+            runtime.kill_pods()
+            reset_node(node.network)
+        if action is Action.PAUSE:
+            set_node_link(node.network, up=False)
+            kubelet.pause()
+            runtime.signal(signal.SIGSTOP)
+        if action is Action.RESUME:
+            runtime.signal(signal.SIGCONT)
+            kubelet.resume()
+        if action in (Action.START, Action.RESTART):
+            self._held.discard(node.kubelet)
+            if not kubelet.alive:
+                kubelet.restart()
+        if action in (Action.START, Action.RESTART, Action.RESUME):
+            set_node_link(node.network, up=True)
 
     def reap_orphans(self) -> None:
         """Collects children that nobody waits for: as the namespace's first process we inherit every orphan. Only what
@@ -432,24 +471,3 @@ class Sandbox:
         for process in reversed(self.processes.values()):
             process.kill()
         shutil.rmtree(self.config.work / "etcd", ignore_errors=True)
-
-
-def _answers(host: str, port: int, path: str, *, tls: bool = False) -> tuple[bool, str]:
-    """Whether a health endpoint says 200, and what it said otherwise. The certificate is self-signed and the address
-    is loopback in our own namespace, so it is not verified."""
-    connection: http.client.HTTPConnection
-    if tls:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        connection = http.client.HTTPSConnection(host, port, timeout=5, context=context)
-    else:
-        connection = http.client.HTTPConnection(host, port, timeout=5)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        body = response.read().decode(errors="replace")
-        return response.status == 200, "" if response.status == 200 else body[:300]
-    except (OSError, http.client.HTTPException) as error:
-        return False, str(error)
-    finally:
-        connection.close()

@@ -7,39 +7,51 @@ Sources: kubernetes/cmd/kubeadm/app/phases/{controlplane,etcd,kubelet}, app/comp
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from campaigns.clusters.sandbox.network import CLUSTER_CIDR, CONTROL_PLANE_ADDRESS, SERVICE_CIDR, NodeNetwork
+from campaigns.clusters.sandbox.addresses import CLUSTER_CIDR, CONTROL_PLANE_ADDRESS, SERVICE_CIDR, NodeNetwork
+from injector.errors import HarnessError
 
 __all__ = [
     "API_PORT",
     "CLUSTER_DNS",
     "CONTROL_PLANE_ADDRESS",
+    "ETCD_METRICS_PORT",
     "ETCD_PORT",
     "FORWARDER_PORT",
     "MAX_PODS_PER_NODE",
+    "Audit",
     "Deviation",
     "Profile",
+    "audit_policy",
     "controller_manager",
     "deviations",
+    "encryption_config",
     "etcd",
+    "forwarder_tls",
     "kube_apiserver",
-    "kube_proxy_config",
     "kubelet",
     "kubelet_config",
     "scheduler",
 ]
 
 API_PORT, ETCD_PORT, FORWARDER_PORT = 6443, 2379, 2381
+ETCD_METRICS_PORT = 2384
+"""/health and /metrics in plain text without a certificate, with TLS and without; kubeadm's 2381 is the forwarder's."""
 CLUSTER_DNS = "10.96.0.10"
 MAX_PODS_PER_NODE = 40
 """Host guard: a process per pod, so three nodes hold 120; kubeadm's 110 a node would be 330 processes on 2 cores."""
 _ETCD_QUOTA_BYTES = 512 << 20
 """Host guard: the data lives in memory (tmpfs); etcd's own default is 2 GiB."""
+_ENCRYPTION_KEY_BYTES = 32
+"""secretbox takes no other length (k8s.io/apiserver/pkg/apis/apiserver/validation, v0.36)."""
+_AUDIT_LOGS_KEPT = 4
+"""Host guard: with the one that is written to, 500 MB at most (100 MB each, kube-apiserver's default; it keeps 100)."""
 
 
 class Profile(StrEnum):
@@ -64,27 +76,28 @@ _ALWAYS = (
     Deviation("etcd", "--unsafe-no-fsync", "true", "false", "the data lives in memory and dies with the sandbox"),
     Deviation("etcd", "--quota-backend-bytes", "512 MiB", "2 GiB", "host guard: the data lives in memory"),
     Deviation("etcd", "--max-txn-ops", "10000", "128", "a rollback in few transactions"),
-    Deviation("etcd", "TLS", "off", "on", "the forwarder speaks plain HTTP/2 so far; loopback in a namespace"),
+    Deviation("etcd", "--listen-metrics-urls", "port 2384", "port 2381", "the forwarder listens on 2381"),
     Deviation("kube-apiserver", "--etcd-compaction-interval", "0", "5m", "keeps the history of an experiment"),
     Deviation("kubelet", "cgroups", "none per pod", "cgroupsPerQOS", "no root: resource limits are not enforced"),
     Deviation("kubelet", "KubeletInUserNamespace, failSwapOn", "true, false", "false, true", "no root"),
-    Deviation("kubelet", "localStorageCapacityIsolation", "false", "true", "no quotas on the sandbox's tmpfs"),
     Deviation("kubelet", "evictionHard", "memory 1Mi", "memory 100Mi, disk 10%", "disk and memory are the host's"),
     Deviation("kubelet", "imageGCHighThresholdPercent", "100", "85", "the disk is the host's"),
-    Deviation("kubelet", "resolvConf", "none", "/etc/resolv.conf", "the host's resolver can't be reached from inside"),
     Deviation("kubelet", "rotateCertificates", "false", "true", "a sandbox lives hours, its certificates a year"),
     Deviation("kubelet", "healthzPort", "0", "10248", "nothing asks it: readiness is the Node's condition"),
     Deviation("kube-proxy", "mode", "nftables", "iptables", "needs one tool less; the default of a later Kubernetes"),
     Deviation("kube-proxy", "nodePortAddresses", "primary", "all", "what mode nftables has by default"),
     Deviation("kube-proxy", "conntrack", "left alone", "set", "those sysctls can't be written without root"),
     Deviation("kubelet", "maxPods", str(MAX_PODS_PER_NODE), "110", "host guard: every container is a local process"),
-    Deviation("containers", "mounts and images", "local commands", "containerd", "no container images without root"),
+    Deviation("kubelet", "volumePluginDir", "in /var/lib/kubelet", "in /usr/libexec", "the host's /usr is read-only"),
+    Deviation("node", "/etc/resolv.conf", "172.30.0.1", "the network's", "nobody answers there"),
+    Deviation("containers", "images", "local commands", "from a registry", "no container images without root"),
+    Deviation("containers", "cgroups, seccomp, AppArmor", "none", "containerd's", "no root: limits are not enforced"),
+    Deviation("network plugin", "host-gw", "mutineer's route agent", "none", "kubeadm installs none; as flannel's"),
+    Deviation("control plane", "way to pods and Services", "through the first node", "itself", "it has no kube-proxy"),
     Deviation("control plane", "started as", "processes", "static pods", "no kubelet on the control plane's host"),
     Deviation("kubelet", "cgroupDriver", "cgroupfs", "systemd", "no systemd in the sandbox"),
-    Deviation("kubelet", "paths", "the sandbox's own", "/var/lib/kubelet, /var/log/pods", "many nodes on one host"),
-    Deviation("kube-proxy", "started as", "process on the node", "DaemonSet", "becomes a DaemonSet in a later version"),
-    Deviation("CoreDNS", "started", "no", "Deployment", "comes in a later version"),
 )  # fmt: skip
+_PLAIN_ETCD = Deviation("etcd", "TLS", "off", "on", "loopback in a namespace; the switch etcd_tls turns it on")
 _FAST = (
     Deviation(
         "kube-controller-manager",
@@ -102,44 +115,85 @@ _FAST = (
 )
 
 
-def deviations(profile: Profile) -> tuple[Deviation, ...]:
+def deviations(profile: Profile, *, etcd_tls: bool = False) -> tuple[Deviation, ...]:
     """Everything in which a sandbox of this profile differs from a cluster made by kubeadm."""
-    return _ALWAYS + (_FAST if profile is Profile.FAST else ())
+    return _ALWAYS + (() if etcd_tls else (_PLAIN_ETCD,)) + (_FAST if profile is Profile.FAST else ())
 
 
 def _flags(values: Mapping[str, object]) -> list[str]:
     return [f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in values.items()]
 
 
-def etcd(binary: Path, data: Path) -> list[str]:
-    client = f"http://127.0.0.1:{ETCD_PORT}"
-    peer = "http://127.0.0.1:2380"
-    return [
-        str(binary),
-        *_flags(
-            {
-                "name": "sandbox",
-                "data-dir": data,
-                "listen-client-urls": client,
-                "advertise-client-urls": client,
-                "listen-peer-urls": peer,
-                "initial-advertise-peer-urls": peer,
-                "initial-cluster": f"sandbox={peer}",
-                "snapshot-count": 10000,
-                "feature-gates": "InitialCorruptCheck=true",
-                "watch-progress-notify-interval": "5s",
-                "unsafe-no-fsync": True,
-                "max-txn-ops": 10000,
-                "quota-backend-bytes": _ETCD_QUOTA_BYTES,
-                "log-level": "warn",
-            }
-        ),
-    ]
-
-
-def kube_apiserver(binary: Path, pki: Path, profile: Profile) -> list[str]:
+def etcd(binary: Path, data: Path, *, tls: Path | None = None) -> list[str]:
+    """`tls` is the pki folder that holds pki.etcd_identities; None is plain text."""
+    scheme = "https" if tls else "http"
+    client, peer = f"{scheme}://127.0.0.1:{ETCD_PORT}", f"{scheme}://127.0.0.1:2380"
     values: dict[str, object] = {
-        "etcd-servers": f"http://127.0.0.1:{FORWARDER_PORT}",
+        "name": "sandbox",
+        "data-dir": data,
+        "listen-client-urls": client,
+        "advertise-client-urls": client,
+        "listen-peer-urls": peer,
+        "initial-advertise-peer-urls": peer,
+        "initial-cluster": f"sandbox={peer}",
+        "listen-metrics-urls": f"http://127.0.0.1:{ETCD_METRICS_PORT}",
+        "snapshot-count": 10000,
+        "feature-gates": "InitialCorruptCheck=true",
+        "watch-progress-notify-interval": "5s",
+        "unsafe-no-fsync": True,
+        "max-txn-ops": 10000,
+        "quota-backend-bytes": _ETCD_QUOTA_BYTES,
+        "log-level": "warn",
+    }
+    if tls is not None:
+        values |= {
+            "cert-file": tls / "etcd/server.crt",
+            "key-file": tls / "etcd/server.key",
+            "trusted-ca-file": tls / "etcd/ca.crt",
+            "client-cert-auth": True,
+            "peer-cert-file": tls / "etcd/peer.crt",
+            "peer-key-file": tls / "etcd/peer.key",
+            "peer-trusted-ca-file": tls / "etcd/ca.crt",
+            "peer-client-cert-auth": True,
+        }
+    return [str(binary), *_flags(values)]
+
+
+def forwarder_tls(pki: Path) -> list[str]:
+    """Options for a forwarder that is etcd to kube-apiserver and kube-apiserver to etcd."""
+    return _flags(
+        {
+            "tls-cert": pki / "etcd/server.crt",
+            "tls-key": pki / "etcd/server.key",
+            "tls-client-ca": pki / "etcd/ca.crt",
+            "upstream-cert": pki / "apiserver-etcd-client.crt",
+            "upstream-key": pki / "apiserver-etcd-client.key",
+            "upstream-ca": pki / "etcd/ca.crt",
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Where kube-apiserver reads `audit_policy` from, and the log that it writes: a JSON event a line."""
+
+    policy: Path
+    log: Path
+
+
+def kube_apiserver(
+    binary: Path,
+    pki: Path,
+    profile: Profile,
+    *,
+    etcd_tls: bool = False,
+    encryption: Path | None = None,
+    audit: Audit | None = None,
+) -> list[str]:
+    """etcd_tls    with the certificates of pki.etcd_identities in `pki`
+    encryption  file that holds `encryption_config`: Secrets are encrypted at rest"""
+    values: dict[str, object] = {
+        "etcd-servers": f"{'https' if etcd_tls else 'http'}://127.0.0.1:{FORWARDER_PORT}",
         "etcd-compaction-interval": "0",
         "secure-port": API_PORT,
         "bind-address": "0.0.0.0",  # noqa: S104 - all addresses of a namespace of its own
@@ -168,7 +222,63 @@ def kube_apiserver(binary: Path, pki: Path, profile: Profile) -> list[str]:
     }
     if profile is Profile.FAST:
         values |= {"default-not-ready-toleration-seconds": 10, "default-unreachable-toleration-seconds": 10}
+    if etcd_tls:
+        values |= {
+            "etcd-cafile": pki / "etcd/ca.crt",
+            "etcd-certfile": pki / "apiserver-etcd-client.crt",
+            "etcd-keyfile": pki / "apiserver-etcd-client.key",
+        }
+    if encryption is not None:
+        values["encryption-provider-config"] = encryption
+    if audit is not None:
+        values |= {
+            "audit-policy-file": audit.policy,
+            "audit-log-path": audit.log,
+            "audit-log-maxbackup": _AUDIT_LOGS_KEPT,
+        }
     return [str(binary), *_flags(values)]
+
+
+def encryption_config(key: bytes) -> dict[str, Any]:
+    """Secrets are encrypted with `key` (32 random bytes); those written before are still read.
+
+    secretbox is the strongest provider that keeps its key in a file (kubernetes.io/docs/tasks/administer-cluster/
+    encrypt-data): aescbc is weak to padding oracles, aesgcm needs a new key every 200,000 writes. What the docs
+    recommend, KMS v2, needs a key service beside kube-apiserver; a key file is as safe as the sandbox's own keys.
+    """
+    if len(key) != _ENCRYPTION_KEY_BYTES:
+        raise HarnessError(f"encryption at rest: expected a key of {_ENCRYPTION_KEY_BYTES} bytes, got {len(key)}")
+    encoded = base64.b64encode(key).decode()
+    providers = [{"secretbox": {"keys": [{"name": "key1", "secret": encoded}]}}, {"identity": {}}]
+    return {
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "EncryptionConfiguration",
+        "resources": [{"resources": ["secrets"], "providers": providers}],
+    }
+
+
+def audit_policy() -> dict[str, Any]:
+    """Who did what to which object, and how it ended: the metadata of every request, never a body (Secrets).
+
+    Left out are reads of leases and events and the questions of probes: noise of every second that changes nothing.
+    Their writes are kept. RequestReceived says nothing that the event of the answer does not.
+    """
+    reads = ["get", "list", "watch"]
+    noise = [
+        {"group": "coordination.k8s.io", "resources": ["leases"]},
+        {"group": "", "resources": ["events"]},
+        {"group": "events.k8s.io", "resources": ["events"]},
+    ]
+    return {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [
+            {"level": "None", "verbs": reads, "resources": noise},
+            {"level": "None", "nonResourceURLs": ["/healthz*", "/livez*", "/readyz*"]},
+            {"level": "Metadata"},
+        ],
+    }
 
 
 def controller_manager(binary: Path, pki: Path, kubeconfig: Path, profile: Profile) -> list[str]:
@@ -216,24 +326,22 @@ def scheduler(binary: Path, kubeconfig: Path) -> list[str]:
     ]
 
 
-def kubelet(binary: Path, node: NodeNetwork, folder: Path) -> list[str]:
-    """`folder` holds `kubeconfig` and `config.yaml`, and will hold everything the kubelet writes."""
+def kubelet(node: NodeNetwork) -> list[str]:
+    """In the node's root, where kubeadm puts the files."""
     return [
-        str(binary),
+        "/usr/bin/kubelet",
         *_flags(
             {
-                "kubeconfig": folder / "kubeconfig",
-                "config": folder / "config.yaml",
+                "kubeconfig": "/etc/kubernetes/kubelet.conf",
+                "config": "/var/lib/kubelet/config.yaml",
                 "hostname-override": node.name,
                 "node-ip": node.address,
-                "root-dir": folder / "root",
-                "cert-dir": folder / "pki",
             }
         ),
     ]
 
 
-def kubelet_config(node: NodeNetwork, folder: Path, pki: Path, socket: Path, profile: Profile) -> dict[str, Any]:
+def kubelet_config(node: NodeNetwork, profile: Profile) -> dict[str, Any]:
     document: dict[str, Any] = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -241,27 +349,24 @@ def kubelet_config(node: NodeNetwork, folder: Path, pki: Path, socket: Path, pro
         "authentication": {
             "anonymous": {"enabled": False},
             "webhook": {"enabled": True},
-            "x509": {"clientCAFile": str(pki / "ca.crt")},
+            "x509": {"clientCAFile": "/etc/kubernetes/pki/ca.crt"},
         },
         "authorization": {"mode": "Webhook"},
         "clusterDNS": [CLUSTER_DNS],
         "clusterDomain": "cluster.local",
-        "containerRuntimeEndpoint": f"unix://{socket}",
+        "containerRuntimeEndpoint": "unix:///run/cri.sock",
         "failCgroupV1": False,
         "cgroupDriver": "cgroupfs",
         "cgroupsPerQOS": False,
         "enforceNodeAllocatable": [],
         "failSwapOn": False,
         "featureGates": {"KubeletInUserNamespace": True},
-        "localStorageCapacityIsolation": False,
         "evictionHard": {"memory.available": "1Mi"},
         "healthzPort": 0,
         "maxPods": MAX_PODS_PER_NODE,
         "imageGCHighThresholdPercent": 100,  # never: images are local commands, and the disk is the host's
-        "podLogsDir": str(folder / "logs"),
-        "resolvConf": "",
         "rotateCertificates": False,
-        "volumePluginDir": str(folder / "plugins"),
+        "volumePluginDir": "/var/lib/kubelet/volumeplugins",
     }
     if profile is Profile.FAST:
         # nodeStatusReportFrequency follows nodeStatusUpdateFrequency unless it is set: 5m is kubeadm's
@@ -270,23 +375,4 @@ def kubelet_config(node: NodeNetwork, folder: Path, pki: Path, socket: Path, pro
             "nodeStatusReportFrequency": "5m",
             "nodeLeaseDurationSeconds": 8,
         }
-    return document
-
-
-def kube_proxy_config(node: NodeNetwork, folder: Path, profile: Profile) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
-        "kind": "KubeProxyConfiguration",
-        "mode": "nftables",
-        "hostnameOverride": node.name,
-        "clusterCIDR": CLUSTER_CIDR,
-        "clientConnection": {"kubeconfig": str(folder / "kube-proxy.kubeconfig")},
-        # these sysctls can't be written in a user namespace; 0 and null leave them alone
-        "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
-        "healthzBindAddress": "127.0.0.1:10256",
-        "metricsBindAddress": "127.0.0.1:10249",
-        "nodePortAddresses": ["primary"],
-    }
-    if profile is Profile.FAST:
-        document["nftables"] = {"minSyncPeriod": "100ms"}
     return document

@@ -1,10 +1,9 @@
-"""Exec wrapper: puts one process into a node's namespaces, then becomes it.
+"""Exec wrapper: puts one process into a node's network and root, then becomes it.
 
-    python -I -S launch.py [--net FILE] [--own-var-lib] -- COMMAND ARGUMENT...
+    python -I -S launch.py [--net FILE] [--root FOLDER] -- COMMAND ARGUMENT...
 
 A file of its own, run without site-packages (12 ms), because Popen's preexec_fn is unsafe in a process with threads.
-`--own-var-lib` mounts a tmpfs over /var/lib: the kubelet has /var/lib/kubelet/device-plugins hard-coded beside its
---root-dir, and must never touch that of a host which is itself a node.
+COMMAND is a path as seen from here: it is opened before the root changes.
 """
 
 from __future__ import annotations
@@ -23,12 +22,13 @@ def main(arguments: list[str]) -> None:
     assert spec and spec.loader
     isolation = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(isolation)
-    if "--own-var-lib" in options:
-        isolation.private_mounts()
-        isolation.mount_tmpfs("/var/lib", size="16m")
+    binary = os.open(command[0], os.O_PATH | os.O_CLOEXEC)
     if "--net" in options:
         isolation.enter_network(options[options.index("--net") + 1])
-    os.execvp(command[0], command)  # noqa: S606 - an argument list; becoming the command is the point
+    if "--root" in options:
+        os.chroot(options[options.index("--root") + 1])
+        os.chdir("/")
+    os.execve(binary, command, os.environ)  # noqa: S606 - an argument list; becoming the command is the point
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@
     node N    eth0 172.30.0.(10+N)/24 in a network namespace of its own, a port of br0
     pod       eth0 with the pod's address as a /32; its default gateway is 169.254.1.1, a permanent neighbour with the
               MAC of the node's end of the link, so that no proxy_arp and no address per node is needed
-    node → pod, and podCIDR → node routes everywhere else (host-gw)
+    node → pod a route per pod; podCIDR → node routes are the route agent's (cri.programs.routes), a DaemonSet
+    sandbox → pods and Services  through the first node, whose kube-proxy and routes do the rest: the control plane's
+              host runs no kubelet, yet kube-apiserver has to reach webhooks and aggregated APIs
 
 The kernel may lack dummy, macvlan and netem; bridge and veth are all that is used.
 """
@@ -12,46 +14,42 @@ The kernel may lack dummy, macvlan and netem; bridge and veth are all that is us
 from __future__ import annotations
 
 import functools
-import ipaddress
 import os
-from dataclasses import dataclass
+import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from campaigns.clusters.sandbox.isolation import in_network, make_network, remove_network
+from campaigns.clusters.sandbox.addresses import CLUSTER_CIDR, CONTROL_PLANE_ADDRESS, SERVICE_CIDR, NodeNetwork
+from campaigns.clusters.sandbox.isolation import (
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    in_network,
+    make_namespaces,
+    make_network,
+    remove_namespace,
+)
 
 __all__ = [
-    "CLUSTER_CIDR",
-    "CONTROL_PLANE_ADDRESS",
-    "SERVICE_CIDR",
-    "NodeNetwork",
     "attach_pod",
     "detach_pod",
     "make_nodes",
     "make_root",
-    "route_pod_cidr",
+    "reset_node",
+    "set_node_link",
 ]
 
-CONTROL_PLANE_ADDRESS = "172.30.0.1"
-CLUSTER_CIDR = "10.244.0.0/16"
-"""kubeadm's usual --pod-network-cidr (flannel's default)."""
-SERVICE_CIDR = "10.96.0.0/12"
-"""kubeadm's default serviceSubnet."""
 _POD_GATEWAY = "169.254.1.1"
 _GATEWAY_MAC = "02:00:00:00:00:01"
 """Locally administered; the same on every pod link, since each link has only two ends."""
-_ENOENT, _ESRCH, _ENODEV = 2, 3, 19
-
-
-@dataclass(frozen=True, slots=True)
-class NodeNetwork:
-    """A node's name, address on the bridge, and the file that its network namespace is bound to."""
-
-    name: str
-    address: str
-    path: Path
+_ENODEV = 19
+_MAIN = 254
+"""RT_TABLE_MAIN."""
+_BOOT_PROTOCOLS = (2, 3, 4)
+"""RTPROT_KERNEL, RTPROT_BOOT and RTPROT_STATIC (what `ip route add` and pyroute2 give): the node's own configuration
+and its pods' links."""
 
 
 def make_root() -> None:
@@ -79,13 +77,39 @@ def make_nodes(folder: Path, names: list[str]) -> list[NodeNetwork]:
         bridge = ip.link_lookup(ifname="br0")[0]
         for node in nodes:
             _link_node(ip, bridge, node)
+        for cidr in (CLUSTER_CIDR, SERVICE_CIDR):
+            ip.route("add", dst=cidr, gateway=nodes[0].address, oif=bridge)
     for node in nodes:
         in_network(node.path, functools.partial(_node_inside, node))
     return nodes
 
 
+def _port(node: NodeNetwork) -> str:
+    return f"p-{node.name}"[:15]
+
+
+def set_node_link(node: NodeNetwork, *, up: bool) -> None:
+    """Plugs the node's cable in or out, at the bridge's end."""
+    with IPRoute() as ip:
+        ip.link("set", index=ip.link_lookup(ifname=_port(node))[0], state="up" if up else "down")
+
+
+def reset_node(node: NodeNetwork) -> None:
+    """What a reboot does to a node's network: routes that are no link's own, and all rules, are gone."""
+
+    def inside() -> None:
+        with IPRoute() as ip:
+            for route in ip.get_routes(family=2, table=_MAIN):
+                if route["proto"] not in _BOOT_PROTOCOLS:
+                    ip.route("del", dst=f"{route.get('dst')}/{route['dst_len']}", table=_MAIN)
+
+    in_network(node.path, inside)
+    command = ["nsenter", f"--net={node.path}", "--", "nft", "flush", "ruleset"]
+    subprocess.run(command, stdin=subprocess.DEVNULL, check=True, capture_output=True, timeout=10)
+
+
 def _link_node(ip: IPRoute, bridge: int, node: NodeNetwork) -> None:
-    port = f"p-{node.name}"[:15]
+    port = _port(node)
     descriptor = os.open(node.path, os.O_RDONLY)
     try:
         ip.link("add", ifname=port, kind="veth", peer={"ifname": "eth0", "net_ns_fd": descriptor})
@@ -109,11 +133,15 @@ def _host_end(path: Path) -> str:
     return f"v{path.name}"[:15]
 
 
-def attach_pod(node: NodeNetwork, path: Path, address: str) -> None:
-    """Gives a pod its network namespace at `path` with `address` on a link to its node. NetlinkError or OSError, with
-    nothing left, where the kernel refuses."""
+def attach_pod(
+    node: NodeNetwork, path: Path, address: str, *, ipc: Path | None = None, sysctls: Mapping[str, str] | None = None
+) -> None:
+    """Gives a pod its network namespace at `path` with `address` on a link to its node, and an ipc namespace at `ipc`.
+    NetlinkError or OSError, with nothing left, where the kernel refuses."""
     try:
-        make_network(path)
+        make_namespaces(
+            {CLONE_NEWNET: path, **({CLONE_NEWIPC: ipc} if ipc else {})}, lambda: _set_sysctls(sysctls or {})
+        )
         descriptor = os.open(path, os.O_RDONLY)
         try:
             in_network(node.path, lambda: _pod_node_side(_host_end(path), descriptor, address))
@@ -121,8 +149,13 @@ def attach_pod(node: NodeNetwork, path: Path, address: str) -> None:
             os.close(descriptor)
         in_network(path, lambda: _pod_inside(address))
     except (NetlinkError, OSError):
-        detach_pod(node, path, address)
+        detach_pod(node, path, address, ipc=ipc)
         raise
+
+
+def _set_sysctls(sysctls: Mapping[str, str]) -> None:
+    for name, value in sysctls.items():
+        Path("/proc/sys", name.replace(".", "/")).write_text(value)
 
 
 def _pod_node_side(port: str, descriptor: int, address: str) -> None:
@@ -146,7 +179,7 @@ def _pod_inside(address: str) -> None:
         ip.route("add", dst="default", gateway=_POD_GATEWAY, oif=eth0)
 
 
-def detach_pod(node: NodeNetwork, path: Path, address: str) -> None:
+def detach_pod(node: NodeNetwork, path: Path, address: str, *, ipc: Path | None = None) -> None:
     """Undoes `attach_pod`. What is gone already is no error. The kernel deletes the link's routes with it."""
 
     def node_side() -> None:
@@ -159,24 +192,6 @@ def detach_pod(node: NodeNetwork, path: Path, address: str) -> None:
                         raise
 
     in_network(node.path, node_side)
-    remove_network(path)
-
-
-def route_pod_cidr(nodes: list[NodeNetwork], owner: NodeNetwork, cidr: str, *, previous: str | None = None) -> None:
-    """Every other node and the control plane reach `cidr` through `owner`; `previous` is forgotten first."""
-    network = str(ipaddress.ip_network(cidr))
-
-    def routes() -> None:
-        with IPRoute() as ip:
-            if previous and previous != network:
-                try:
-                    ip.route("del", dst=previous, gateway=owner.address)
-                except NetlinkError as error:
-                    if error.code not in (_ESRCH, _ENOENT):
-                        raise
-            ip.route("replace", dst=network, gateway=owner.address)
-
-    in_network("/proc/self/ns/net", routes)
-    for node in nodes:
-        if node.name != owner.name:
-            in_network(node.path, routes)
+    for namespace in (path, ipc):
+        if namespace is not None:
+            remove_namespace(namespace)

@@ -1,4 +1,4 @@
-"""A sandbox from outside its namespace: launch, find, enter, end, and reap what a killed process left.
+"""A sandbox from outside its namespace: launch, find, enter, ask, end, and reap what a killed process left.
 
 A sandbox's folder lies below `root()`. Its `lock` is held (flock) by the first process in the namespace for as long as
 that lives; a folder whose lock is free belongs to nobody and is removed at the next start. Everything else that a
@@ -6,40 +6,75 @@ sandbox has (processes, network namespaces, mounts, links) ends with that first 
 
     root()/NAME/lock          flock
     root()/NAME/config.json   SandboxConfig
-    root()/NAME/state.json    {"pid": first process as seen outside, "ready_s"} once it is up
+    root()/NAME/state.json    {"port": of its door, "owner": process or null}; once it is up also {"pid": of its first
+                              process as seen outside, "ready_s"}. Only of sandboxes that `up` started
+    root()/NAME/kubeconfig    0600, through the door; written by the keeper, as are:
+    root()/NAME/progress      a line a step of the start
+    root()/NAME/ready         empty; there once the sandbox is up
+    root()/NAME/control.sock  0600 (campaigns.clusters.sandbox.control)
     root()/NAME/logs/         one file a component
     root()/NAME/work/         tmpfs, empty from outside
+    root()/../failed/NAME/    logs of the last one of that name that did not start, or that `reset` had to replace
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+from typing import TypedDict, Unpack, cast
 
-from campaigns.clusters.sandbox.config import BINARIES, SandboxConfig
+from campaigns.clusters.sandbox.components import Profile
+from campaigns.clusters.sandbox.config import BINARIES, ImageConfig, SandboxConfig
+from campaigns.clusters.sandbox.doorway import open_door
 from campaigns.clusters.sandbox.processes import wait_for
 from campaigns.environment import SBIN
 from campaigns.uninterrupted import uninterrupted
 from injector.errors import ClusterError, EnvironmentFailure, InputError, Problem
 
-__all__ = ["Launched", "down", "enter_command", "find", "launch", "prepare", "reap", "root", "running", "up"]
+__all__ = [
+    "Launched",
+    "Running",
+    "Settings",
+    "Stage",
+    "down",
+    "enter_command",
+    "find",
+    "find_running",
+    "launch",
+    "logs_of",
+    "pid_of",
+    "prepare",
+    "reap",
+    "recreate",
+    "require_free",
+    "root",
+    "running",
+    "survey",
+    "up",
+]
 
 _SOCKET_LIMIT = 107
 """sizeof(sun_path) - 1, unix(7)."""
 _LONGEST_SOCKET = "/work/run/cri-node-10.sock"
 _LONGEST_NAME = 32
+_KEEPER = "campaigns.clusters.sandbox.keeper"
+_LAUNCH_WITHIN_S = 5.0
+"""From a folder's making until its lock is held; it takes some milliseconds."""
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
 
 
@@ -53,7 +88,11 @@ def root() -> Path:
     if len(str(state)) + len("/") + _LONGEST_NAME + len(_LONGEST_SOCKET) > _SOCKET_LIMIT:
         state = Path("/tmp") / f"mutineer-{os.getuid()}" / "sandboxes"  # noqa: S108 - 0700, and owned, as checked below
     for folder in (state.parent, state):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:  # a user without a home
+            remedy = "set XDG_STATE_HOME to a folder of yours"
+            raise EnvironmentFailure(f"{folder} can't be made: {error.strerror}", remedy=remedy) from None
         found = folder.lstat()  # not stat: a link that somebody planted in /tmp is not ours
         if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
             remedy = "set XDG_STATE_HOME to a folder of yours"
@@ -63,7 +102,7 @@ def root() -> Path:
 
 @dataclass(slots=True)
 class Launched:
-    """A sandbox's outermost process (`unshare`), with pipes if it was launched with them."""
+    """A sandbox's outermost process (namespaces.py), with pipes if it was launched with them."""
 
     config: SandboxConfig
     process: subprocess.Popen[bytes]
@@ -86,7 +125,7 @@ class Launched:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(grace_s)
         if self.process.poll() is None:
-            self.process.kill()  # unshare --kill-child takes the namespace with it
+            self.process.kill()  # which takes the namespace with it
         self.process.wait(10)
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
@@ -95,43 +134,65 @@ class Launched:
         _remove_when_free(self.config.folder)
 
 
-def prepare(name: str, *, binaries: dict[str, Path], **settings: object) -> SandboxConfig:
-    """Makes the folder of a new sandbox. InputError if the name is taken or is not a DNS label."""
+class Settings(TypedDict, total=False):
+    """What SandboxConfig has besides name, folder and binaries."""
+
+    nodes: int
+    profile: Profile
+    images: Mapping[str, ImageConfig]
+    encryption: bool
+    etcd_tls: bool
+    audit: bool
+    furniture: tuple[str, ...]
+
+
+def require_free(name: str) -> None:
+    """InputError if the name is taken or is not a DNS label."""
     if not _NAME.fullmatch(name):
         problem = f"expected lower-case letters, digits and dashes (at most 32), got {name!r}"
         raise InputError([Problem("command line", "--name", problem)])
     folder = root() / name
-    if folder.exists() and not _free(folder):
-        problem = f"a sandbox named {name!r} is running (`mutineer sandbox down --name {name}` ends it)"
-        raise InputError([Problem("command line", "--name", problem)])
+    if folder.exists() and not _is_left_over(folder):
+        raise InputError([_taken(name)])
+
+
+def _taken(name: str) -> Problem:
+    words = f"a sandbox named {name!r} is running (`mutineer sandbox down --name {name}` ends it)"
+    return Problem("command line", "--name", words)
+
+
+def prepare(name: str, *, binaries: Mapping[str, Path], **settings: Unpack[Settings]) -> SandboxConfig:
+    """Makes the folder of a new sandbox. InputError as require_free."""
+    require_free(name)
+    folder = root() / name
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:  # another process was quicker
+        raise InputError([_taken(name)]) from None
     (folder / "logs").mkdir(mode=0o700)
-    config = SandboxConfig(
-        name=name,
-        folder=folder,
-        binaries={b: binaries[b] for b in BINARIES},
-        **settings,  # type: ignore[arg-type]
-    )
+    config = SandboxConfig(name=name, folder=folder, binaries={b: binaries[b] for b in BINARIES}, **settings)
     (folder / "config.json").write_text(config.to_json())
     return config
 
 
-def launch(config: SandboxConfig, module: str, *, pipes: bool, dies_with_us: bool) -> Launched:
-    """Starts `python -m MODULE FOLDER` as the first process of new namespaces.
+def launch(
+    config: SandboxConfig, module: str, *, pipes: bool, dies_with_us: bool, handed: Sequence[int] = ()
+) -> Launched:
+    """Starts `python -m MODULE FOLDER LOCK_FD HANDED_FD...` as the first process of new namespaces.
 
     dies_with_us  the kernel kills it when the calling thread ends (call from the main thread)
     pipes         its stdin and stdout are pipes, otherwise its output goes to logs/sandbox.log
+    handed        descriptors that it gets besides its lock
     """
     # held before it has its name, so that a `lock` that is free always is a dead sandbox's
     new = config.folder / f"lock.{os.getpid()}"
     lock = os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     log = (config.folder / "logs" / "sandbox.log").open("ab")
-    namespaces = ("--user", "--map-root-user", "--net", "--pid", "--ipc", "--uts", "--fork", "--mount", "--mount-proc")
     command = [
-        *(["setpriv", "--pdeathsig", "KILL"] if dies_with_us else []),
-        "unshare", *namespaces, "--kill-child=KILL",
-        sys.executable, "-m", module, str(config.folder), str(lock),
+        sys.executable, "-I", "-S", str(Path(__file__).with_name("namespaces.py")),
+        *(["--dies-with-parent"] if dies_with_us else []), "--",
+        sys.executable, "-m", module, str(config.folder), str(lock), *map(str, handed),
     ]  # fmt: skip
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -141,7 +202,7 @@ def launch(config: SandboxConfig, module: str, *, pipes: bool, dies_with_us: boo
             stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
             stdout=subprocess.PIPE if pipes else log,
             stderr=log,
-            pass_fds=(lock,),
+            pass_fds=(lock, *handed),
             start_new_session=True,
             cwd="/",
             env={**_environment(), "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), *SBIN])},
@@ -161,41 +222,92 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.lower() not in proxies}
 
 
-def up(config: SandboxConfig, say: Callable[[str], None], *, within_s: float = 120.0) -> float:
-    """Starts a sandbox in the background and returns, once it is ready, the seconds that took."""
+def up(
+    config: SandboxConfig,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    port: int = 0,
+    owner: int | None = None,
+    within_s: float = 150.0,
+    keeper: str = _KEEPER,
+) -> float:
+    """Starts a sandbox in the background and returns, once it is ready, the seconds that took.
+
+    port   of its door on 127.0.0.1; 0: any that is free
+    owner  it ends when this process does; None: it stays until `down`
+    """
     began = time.monotonic()
     launched: Launched | None = None
-    progress, state = config.folder / "progress", config.folder / "state.json"
-    said = 0
+    state = config.folder / "state.json"
+    with contextlib.ExitStack() as stack:
+        try:
+            door = stack.enter_context(_door(port))
+            handed = [door.fileno()]
+            if owner is not None:
+                handed.append(_descriptor_of(owner))
+                stack.callback(os.close, handed[-1])
+        except InputError:
+            shutil.rmtree(config.folder)
+            raise
+        facts = {"port": door.getsockname()[1], "owner": owner}
+        state.write_text(json.dumps(facts))
+        try:
+            with uninterrupted():
+                launched = launch(config, keeper, pipes=False, dies_with_us=False, handed=handed)
+            _wait_ready(launched, say, within_s=within_s)
+        except BaseException as error:
+            kept = _keep_logs(config) if isinstance(error, (ClusterError, TimeoutError)) else None
+            if launched is not None:
+                launched.end()
+            if isinstance(error, TimeoutError):
+                raise ClusterError(f"{error}; logs in {kept}") from None
+            raise
+    took = time.monotonic() - began
+    _background[config.name] = launched.process
+    _replace(state, json.dumps({**facts, "pid": launched.init_pid, "ready_s": round(took, 3)}))
+    return took
+
+
+def _wait_ready(launched: Launched, say: Callable[[str], None], *, within_s: float) -> None:
+    """Waits for the keeper's `ready`, telling its progress. ClusterError with its log if it ends, TimeoutError."""
+    folder, said = launched.config.folder, 0
 
     def ready() -> bool:
         nonlocal said
-        assert launched is not None
-        if progress.exists():
-            lines = progress.read_text().splitlines()
+        if (folder / "progress").exists():
+            lines = (folder / "progress").read_text().splitlines()
             for line in lines[said:]:
                 say(line)
             said = len(lines)
         if launched.process.poll() is not None:
-            log = (config.folder / "logs" / "sandbox.log").read_text(errors="replace").strip()
-            raise ClusterError(f"the sandbox {config.name!r} did not start:\n{log or '(its log is empty)'}")
-        return (config.folder / "ready").exists()
+            log = (folder / "logs" / "sandbox.log").read_text(errors="replace").strip()
+            raise ClusterError(f"the sandbox {folder.name!r} did not start:\n{log or '(its log is empty)'}")
+        return (folder / "ready").exists()
 
+    wait_for(ready, within_s=within_s, what=f"the sandbox {folder.name!r} to be ready")
+
+
+def _door(port: int) -> socket.socket:
     try:
-        with uninterrupted():
-            launched = launch(config, "campaigns.clusters.sandbox.keeper", pipes=False, dies_with_us=False)
-        wait_for(ready, within_s=within_s, what=f"the sandbox {config.name!r} to be ready")
-        took = time.monotonic() - began
-        state.write_text(json.dumps({"pid": launched.init_pid, "ready_s": round(took, 3)}))
-        _background[config.name] = launched.process
-    except BaseException as error:
-        kept = _keep_logs(config) if isinstance(error, (ClusterError, TimeoutError)) else None
-        if launched is not None:
-            launched.end()
-        if isinstance(error, TimeoutError):
-            raise ClusterError(f"{error}; logs in {kept}") from None
-        raise
-    return took
+        return open_door(port)
+    except OSError as error:
+        problem = f"127.0.0.1:{port} can't be listened on: {error.strerror}; leave --port out to get a free one"
+        raise InputError([Problem("command line", "--port", problem)]) from None
+
+
+def _descriptor_of(owner: int) -> int:
+    """A pidfd: unlike the number, it stays this process's and means something inside the namespace."""
+    try:
+        return os.pidfd_open(owner)
+    except OSError as error:  # there is none, or it is a thread's
+        problem = f"expected a running process, got {owner}: {error.strerror}"
+        raise InputError([Problem("command line", "--owner", problem)]) from None
+
+
+def _replace(file: Path, text: str) -> None:
+    new = file.with_name(f"{file.name}.new")
+    new.write_text(text)
+    new.rename(file)
 
 
 def _keep_logs(config: SandboxConfig) -> Path:
@@ -205,15 +317,88 @@ def _keep_logs(config: SandboxConfig) -> Path:
     return kept
 
 
+class Stage(StrEnum):
+    """How far a running sandbox is."""
+
+    STARTING = "starting"
+    READY = "ready"
+    CAMPAIGN = "campaign"
+    """A runner's: it has neither door nor control channel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A running sandbox, seen from outside. `age_s`: since it was prepared. `pid`: first process of its namespace."""
+
+    config: SandboxConfig
+    stage: Stage
+    age_s: float
+    pid: int | None
+    port: int | None = None
+    owner: int | None = None
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Usable from outside once it is READY."""
+        return self.config.folder / "kubeconfig"
+
+
+def survey() -> list[Running]:
+    """All running sandboxes, by name."""
+    found = (_look(root() / name) for name in running())
+    return [each for each in found if each is not None]
+
+
+def find_running(name: str) -> Running:
+    """A sandbox that is ready. InputError that lists those that run, or says why this one can't be used."""
+    found = _look(root() / name) if _NAME.fullmatch(name) else None
+    if found is None:
+        option = "" if name == "default" else f" --name {name}"
+        known = ", ".join(repr(n) for n in running()) or f"none; `mutineer sandbox up{option}` starts it"
+        problem = f"no sandbox named {name!r} is running (running: {known})"
+    elif found.stage is Stage.STARTING:
+        problem = f"the sandbox {name!r} is still starting; see `mutineer sandbox logs sandbox --name {name}`"
+    elif found.stage is Stage.CAMPAIGN:
+        problem = f"the sandbox {name!r} belongs to a running campaign"
+    else:
+        return found
+    raise InputError([Problem("command line", "--name", problem)])
+
+
 def find(name: str) -> tuple[SandboxConfig, int]:
-    """Config and first process of a running sandbox. InputError that lists those that run."""
-    folder = root() / name
-    with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-        state = json.loads((folder / "state.json").read_text())
-        if not _free(folder):
-            return SandboxConfig.from_json((folder / "config.json").read_text()), int(state["pid"])
-    known = ", ".join(repr(n) for n in running()) or "none"
-    raise InputError([Problem("command line", "--name", f"no sandbox named {name!r} is running (running: {known})")])
+    """Config and first process of a sandbox that is ready. InputError as find_running."""
+    found = find_running(name)
+    if found.pid is None:
+        raise ClusterError(f"the first process of the sandbox {name!r} can't be found")
+    return found.config, found.pid
+
+
+def _look(folder: Path) -> Running | None:
+    try:
+        if _free(folder):
+            return None
+        written = folder / "config.json"
+        config, age_s = SandboxConfig.from_json(written.read_text()), time.time() - written.stat().st_mtime
+        state = json.loads(_read(folder / "state.json") or "null")
+        if state is None:
+            return Running(config=config, stage=Stage.CAMPAIGN, age_s=age_s, pid=_first_process(folder))
+        return Running(
+            config=config,
+            stage=Stage.READY if (folder / "ready").exists() else Stage.STARTING,
+            age_s=age_s,
+            pid=state.get("pid") or _first_process(folder),  # whoever ran `up` may have been killed too soon
+            port=state["port"],
+            owner=state["owner"],
+        )
+    except FileNotFoundError:  # it ended just now
+        return None
+
+
+def _read(file: Path) -> str | None:
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        return None
 
 
 def running() -> list[str]:
@@ -221,27 +406,63 @@ def running() -> list[str]:
     return [folder.name for folder in sorted(root().iterdir()) if folder.is_dir() and not _free(folder)]
 
 
-def enter_command(config: SandboxConfig, pid: int, argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """The command and environment that run `argv` inside: same network, mounts and processes as the cluster."""
-    enter = [
-        "nsenter",
-        f"--target={pid}",
-        "--user",
-        "--preserve-credentials",
-        "--net",
-        "--mount",
-        "--pid",
-        "--ipc",
-        "--uts",
-    ]
+def enter_command(
+    config: SandboxConfig, pid: int, argv: Sequence[str], *, folder: Path | None = None
+) -> tuple[list[str], dict[str, str]]:
+    """The command and environment that run `argv` inside: same network, mounts and processes as the cluster. In
+    `folder`, which is the same there as here unless it was mounted after the start; None: in /."""
+    spaces = ("--user", "--preserve-credentials", "--net", "--mount", "--pid", "--ipc", "--uts")
+    # not nsenter's --wd: it would be this namespace's folder, which has no name inside
+    at = ["env", f"--chdir={folder}"] if folder else []
     folders = dict.fromkeys(str(path.parent) for path in config.binaries.values())
     path = ":".join([*folders, os.environ.get("PATH", "/usr/bin:/bin")])
     env = {**_environment(), "KUBECONFIG": str(config.work / "admin.kubeconfig"), "PATH": path}
-    return [*enter, "--", *argv], env
+    return ["nsenter", f"--target={pid}", *spaces, "--", *at, *argv], env
+
+
+def logs_of(name: str, *, previous: bool = False) -> Path:
+    """The folder of a running sandbox's logs; `previous`: of the last one of that name that did not start, or that had
+    to be replaced. InputError where there is none."""
+    if previous:
+        folder = root().parent / "failed" / name
+        if not (_NAME.fullmatch(name) and folder.is_dir()):
+            raise InputError(f"no sandbox named {name!r} has failed to start, or had to be replaced")
+        return folder
+    if _NAME.fullmatch(name) and (found := _look(root() / name)) is not None:
+        return found.config.logs
+    return find_running(name).config.logs  # says why not
+
+
+def pid_of(name: str) -> int:
+    """The first process of a sandbox that runs or starts."""
+    found = _look(root() / name)
+    return found.pid if found is not None and found.pid is not None else find(name)[1]
+
+
+def recreate(name: str, say: Callable[[str], None] = lambda _: None, *, keeper: str = _KEEPER) -> float:
+    """Ends a sandbox and starts one like it, for the same owner and at the same port unless that has been taken
+    meanwhile; returns the seconds that took. Its logs are kept (`logs_of`)."""
+    began, before = time.monotonic(), find_running(name)
+    old = before.config
+    _keep_logs(old)
+    down(name)
+    fields = {field.name: getattr(old, field.name) for field in dataclasses.fields(old)}
+    settings = cast("Settings", {key: fields[key] for key in Settings.__annotations__})
+    config = prepare(name, binaries=old.binaries, **settings)
+    up(config, say, port=_still_free(before.port or 0), owner=before.owner, keeper=keeper)
+    return time.monotonic() - began
+
+
+def _still_free(port: int) -> int:
+    try:
+        open_door(port).close()
+    except OSError:
+        return 0
+    return port
 
 
 def down(name: str) -> None:
-    """Ends a running sandbox; returns when nothing of it is left."""
+    """Ends a running sandbox, also one that is still starting; returns when nothing of it is left."""
     folder = root() / name
     pid = _first_process(folder) if name in running() else None
     if pid is None:
@@ -274,12 +495,17 @@ def reap() -> list[str]:
     """Removes the folders of sandboxes whose first process is gone; returns their names."""
     reaped = []
     for folder in sorted(root().iterdir()):
-        # without a lock, younger ones may be between `prepare` and `launch` of another process
-        launched = (folder / "lock").exists() or time.time() - folder.stat().st_mtime > 5
-        if folder.is_dir() and launched and _free(folder):
-            _remove_when_free(folder)
-            reaped.append(folder.name)
+        with contextlib.suppress(FileNotFoundError):  # another process removes it, too
+            if folder.is_dir() and _is_left_over(folder):
+                _remove_when_free(folder)
+                reaped.append(folder.name)
     return reaped
+
+
+def _is_left_over(folder: Path) -> bool:
+    """Whether nobody has it: without a lock it may just be between `prepare` and `launch` of another process."""
+    launched = (folder / "lock").exists() or time.time() - folder.stat().st_mtime > _LAUNCH_WITHIN_S
+    return launched and _free(folder)
 
 
 def _free(folder: Path) -> bool:
@@ -288,7 +514,7 @@ def _free(folder: Path) -> bool:
     except FileNotFoundError:
         return True
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two who look don't see each other
     except BlockingIOError:
         return False
     finally:

@@ -19,7 +19,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-__all__ = ["Authority", "Identity", "kubeconfig", "write_private"]
+from injector.etcd_tls import EtcdTls
+
+__all__ = ["Authority", "Identity", "etcd_client", "etcd_identities", "kubeconfig", "write_private"]
 
 _LIFETIME = datetime.timedelta(days=365)
 """kubeadm's for leaf certificates; a sandbox lives hours."""
@@ -110,6 +112,26 @@ def _alternative(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
+
+
+def etcd_identities(node: str, address: str) -> dict[str, Identity]:
+    """Path below the pki folder, without .crt and .key → what kubeadm puts there for an etcd on `node` that advertises
+    `address`. etcd has an authority of its own; that one's clients may read and write everything."""
+    ca = Authority("etcd-ca")
+    hosts = (node, "localhost", address, "127.0.0.1", "::1")
+    return {
+        "etcd/ca": ca.identity,
+        "etcd/server": ca.issue(node, hosts=hosts),
+        "etcd/peer": ca.issue(node, hosts=hosts),
+        "etcd/healthcheck-client": ca.issue("kube-etcd-healthcheck-client"),
+        "apiserver-etcd-client": ca.issue("kube-apiserver-etcd-client"),
+    }
+
+
+def etcd_client(folder: Path) -> EtcdTls:
+    """How the harness itself goes to etcd, with the pki folder that holds `etcd_identities`."""
+    etcd = folder / "etcd"
+    return EtcdTls(ca=etcd / "ca.crt", cert=etcd / "healthcheck-client.crt", key=etcd / "healthcheck-client.key")
 
 
 def kubeconfig(server: str, authority: bytes, user: str, identity: Identity) -> bytes:

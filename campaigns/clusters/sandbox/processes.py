@@ -17,7 +17,7 @@ from pathlib import Path
 
 from injector.errors import ClusterError
 
-__all__ = ["Process", "Usage", "wait_for"]
+__all__ = ["Process", "Usage", "children_of", "wait_for"]
 
 _POLL_S = 0.02
 """Arbitrary: short against the 100 ms steps of a start, long against the cost of one check."""
@@ -74,13 +74,8 @@ class Process:
         return self._child.poll() if self._child else None
 
     def children(self) -> list[int]:
-        """Process ids of its children, zombies among them, whichever of its threads started them."""
-        found: list[int] = []
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it is gone
-            for task in Path(f"/proc/{self.pid}/task").iterdir():
-                with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread ended meanwhile
-                    found += map(int, (task / "children").read_text().split())
-        return found
+        """See `children_of`; none if it has ended."""
+        return children_of(self.pid) if self.pid is not None else []
 
     def signal(self, number: signal.Signals) -> None:
         """To the process and its group; nothing if it has ended."""
@@ -141,6 +136,16 @@ class Process:
             return Usage(0.0, 0)
         ticks = os.sysconf("SC_CLK_TCK")
         return Usage((int(fields[11]) + int(fields[12])) / ticks, int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
+
+
+def children_of(pid: int) -> list[int]:
+    """Process ids of its children, zombies among them, whichever of its threads started them."""
+    found: list[int] = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it is gone
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread ended meanwhile
+                found += map(int, (task / "children").read_text().split())
+    return found
 
 
 def wait_for(condition: Callable[[], bool], *, within_s: float, what: str, poll_s: float = _POLL_S) -> None:

@@ -86,6 +86,13 @@ def test_an_object_that_can_not_be_decoded_is_live_and_named(keyspace: KeySpace,
     assert history.undecodable() == ("/registry/services/specs/default/x",), "mended"
 
 
+def test_what_is_encrypted_at_rest_is_not_called_undecodable(keyspace: KeySpace, history: History) -> None:
+    keyspace.write({"/registry/secrets/default/s": b"k8s:enc:secretbox:v1:key1:\x01\x02"}, [])
+    assert caught_up(history).undecodable() == ()
+    keyspace.write({"/registry/secrets/default/s": b"k8s:en"}, [])
+    assert caught_up(history).undecodable() == ("/registry/secrets/default/s",)
+
+
 def test_trees_are_the_apis_json(keyspace: KeySpace, history: History) -> None:
     keyspace.write({KEYS["deployment"]: golden("deployment")}, [])
     stored = caught_up(history).get(KEYS["deployment"])

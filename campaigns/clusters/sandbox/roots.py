@@ -1,0 +1,201 @@
+"""The root file system of a node and of a container: the host's programs read-only, everything else its own.
+
+    /usr, /bin, /lib…     the host's, read-only; /usr/local is its own
+    /etc                  a handful of files of its own; certificates, alternatives and the linker's cache of the host
+    /proc, /sys, /dev     as a container has them; a node shows the sandbox's
+    /tmp, /var, /run, …   empty
+
+Nothing else of the host is there: no home folder, no /etc/shadow, no sockets. Both live in a tmpfs.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from campaigns.clusters.sandbox import isolation
+from campaigns.clusters.sandbox.isolation import bind, mount, mount_tmpfs
+
+__all__ = ["Mount", "home_of", "inside", "make_container_root", "make_node_root", "resolve"]
+
+_PROGRAMS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_FOLDERS = ("etc", "home", "mnt", "opt", "proc", "root", "run", "srv", "sys", "usr", "var/lib", "var/log", "var/tmp")
+_OF_THE_HOST = (
+    "/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+)  # fmt: skip
+"""Not all of /etc/ssl: /etc/ssl/private holds the host's keys."""
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+_ETC = {
+    "passwd": "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n"
+    "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+    "group": "root:x:0:\ndaemon:x:1:\nnogroup:x:65534:\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+    # without it nft lists protocols as numbers: a kube-proxy that starts anew takes its own old rules for others' and
+    # deletes them (knftables compares text); its image has it, too
+    "protocols": "ip 0 IP\nicmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\nipv6-icmp 58 IPv6-ICMP\nsctp 132 SCTP\n",
+}
+_NODE_DISK = "1g"
+"""Host guard: volumes and logs lie in memory; a node at rest holds about 1 MB."""
+_HOMES = {int(line.split(":")[2]): line.split(":")[5] for line in _ETC["passwd"].splitlines()}
+_SYMLINKS = 40
+"""As the kernel has it (path_resolution(7)): more are a loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A volume in a container: `source` as the sandbox sees it, `target` as the container does."""
+
+    source: str
+    target: str
+    writable: bool
+
+
+def home_of(uid: int) -> str:
+    """As runc finds it in the container's /etc/passwd."""
+    return _HOMES.get(uid, "/")
+
+
+def inside(root: Path, path: str | Path) -> Path:
+    """Where `path`, absolute as seen by someone whose root is `root`, lies for us: symbolic links on the way are
+    followed within `root`. The last parts need not exist. OSError for a loop."""
+    done, todo, links = Path(root), [*Path(path).parts[::-1]], 0
+    while todo:
+        part = todo.pop()
+        if part in ("/", "//"):  # pathlib keeps two leading slashes, as POSIX has it
+            done = Path(root)
+        elif part == "..":
+            done = done.parent if done != root else done
+        elif (done / part).is_symlink():
+            links += 1
+            if links > _SYMLINKS:
+                raise OSError(f"{path}: too many symbolic links")
+            todo += (done / part).readlink().parts[::-1]
+        else:
+            done /= part
+    return done
+
+
+def resolve(node_root: Path, path: str) -> str:
+    """`inside` as text, for what travels to the spawner."""
+    return str(inside(node_root, path))
+
+
+def _lay_out(root: Path, files: Mapping[str, str], etc: Mapping[str, str]) -> None:
+    for folder in _FOLDERS:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    (root / "tmp").mkdir()
+    for sticky in ("tmp", "var/tmp"):
+        (root / sticky).chmod(0o1777)
+    (root / "var/run").symlink_to("/run")
+    bind("/usr", root / "usr", writable=False)
+    if (root / "usr/local").is_dir():  # what the host's owner put there is no part of a distribution
+        mount_tmpfs(root / "usr/local", size="1m")
+    for name in _PROGRAMS:
+        host = Path("/", name)
+        if host.is_symlink():  # merged /usr
+            (root / name).symlink_to(host.readlink())
+        elif host.is_dir():
+            (root / name).mkdir()
+            bind(host, root / name, writable=False)
+    for name, content in {**_ETC, **etc}.items():
+        (root / "etc" / name).write_text(content)
+    for path in _OF_THE_HOST:
+        if Path(path).exists():
+            _show(root, path, path)
+    for path, source in files.items():
+        _show(root, source, path)
+
+
+def _show(root: Path, source: str, path: str, *, writable: bool = False) -> None:
+    """Binds `source` at `path` of the root, which is made if it is not there."""
+    target = inside(root, path)
+    if Path(source).is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+    elif not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch()
+    bind(source, target, writable=writable)
+
+
+def make_node_root(root: Path, *, files: Mapping[str, str], etc: Mapping[str, str]) -> None:
+    """Mounts a node's root at the folder `root`. `files`: path there → file of the host that is shown read-only; `etc`:
+    what stands in /etc besides the usual."""
+    mount_tmpfs(root, size=_NODE_DISK)  # a mount of its own: the kubelet looks for the one that holds its folder
+    _lay_out(root, files, etc)
+    for name in ("proc", "sys", "dev"):
+        (root / name).mkdir(exist_ok=True)
+        bind(Path("/", name), root / name, writable=True)
+
+
+def make_container_root(
+    root: Path,
+    *,
+    files: Mapping[str, str],
+    copies: Mapping[str, str],
+    etc: Mapping[str, str],
+    mounts: Sequence[Mount],
+    masked: Sequence[str],
+    frozen: Sequence[str],
+    read_only: bool,
+    privileged: bool,
+    own_processes: bool,
+) -> None:
+    """Mounts a container's root at the folder `root`, in a mount namespace of its own. The caller is in the
+    container's pid namespace already, if it has one (`own_processes`). `masked` and `frozen` are paths in it that show
+    nothing, or can't be changed, where they exist. OSError in words where the kernel refuses or a volume's source is
+    not there."""
+    mount_tmpfs(root, size="256m")  # arbitrary: a layer that a process fills must not take the sandbox's memory
+    _lay_out(root, files, etc)
+    for path, source in copies.items():
+        target = inside(root, path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
+    if read_only and (root / "usr/local").is_mount():  # before volumes, one of which may be there
+        isolation.read_only(root / "usr/local")
+    if own_processes:
+        mount("proc", root / "proc", "proc")
+    else:
+        bind("/proc", root / "proc", writable=True)
+    bind("/sys", root / "sys", writable=True)
+    if not privileged:  # recursively: a cgroup file's owner, the host's root, is a sandbox's that root started
+        isolation.read_only(root / "sys", recursive=True)
+    _protect(root, masked, frozen)
+    _make_devices(root / "dev")
+    for volume in sorted(mounts, key=lambda m: Path(m.target).parts):  # outer before inner
+        if not Path(volume.source).exists():
+            raise OSError(f"the volume's source {volume.source} for {volume.target} does not exist")
+        _show(root, volume.source, volume.target, writable=volume.writable)
+    if read_only:
+        isolation.read_only(root)
+
+
+def _protect(root: Path, masked: Sequence[str], frozen: Sequence[str]) -> None:
+    """As runc does (libcontainer/rootfs_linux.go): what is not there needs no protection."""
+    for path in frozen:
+        if (target := inside(root, path)).exists():
+            bind(target, target, writable=False)
+    for path in masked:
+        target = inside(root, path)
+        if target.is_dir():
+            mount_tmpfs(target, size="4k")
+            isolation.read_only(target)
+        elif target.exists():
+            bind("/dev/null", target, writable=True)
+
+
+def _make_devices(dev: Path) -> None:
+    dev.mkdir()
+    mount_tmpfs(dev, size="64k")
+    for name in _DEVICES:
+        if Path("/dev", name).exists():
+            _show(dev, f"/dev/{name}", name, writable=True)
+    for name, target in {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}.items():
+        (dev / name).symlink_to(f"/proc/self/fd{target}")
+    (dev / "pts").mkdir()
+    mount("devpts", dev / "pts", "devpts", options="newinstance,ptmxmode=0666,mode=620")
+    (dev / "ptmx").symlink_to("pts/ptmx")
+    (dev / "shm").mkdir()
+    mount_tmpfs(dev / "shm", size="64m", mode="1777")

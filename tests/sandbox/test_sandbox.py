@@ -73,7 +73,7 @@ def test_a_service_answers_from_every_node_and_an_unknown_image_can_not_be_pulle
     config, _ = outside.find(up)
     for node in config.node_names:
         probe = f"import urllib.request as u; print(u.urlopen('http://{address}/', timeout=2).status)"
-        command = ["nsenter", f"--net={config.work / 'netns' / node}", sys.executable, "-c", probe]
+        command = ["nsenter", f"--net={config.work / 'run/nodes' / node}", sys.executable, "-c", probe]
         wait_until(lambda c=command: _succeeds(up, c), within_s=20, what=f"an answer on {node}")  # type: ignore[misc]
 
     pods = inside(up, "kubectl", "get", "pods", "-o", "jsonpath={.items[*].spec.nodeName}").split()
@@ -104,7 +104,8 @@ def test_nothing_listens_outside_and_keys_are_private(up: str) -> None:
     config, pid = outside.find(up)
     ours = os.readlink("/proc/self/ns/net")
     assert ours not in [network_of(p) for p in processes_of(pid)], "no process in the host's network"
-    keys = inside(up, "find", str(config.work), "-name", "*.key", "-o", "-name", "*kubeconfig").split()
+    names = ("-name", "*.key", "-o", "-name", "*kubeconfig", "-o", "-name", "kubelet.conf")
+    keys = inside(up, "find", str(config.work), *names).split()
     modes = {inside(up, "stat", "-c", "%a", key).strip() for key in keys}
     assert keys and modes == {"600"}
 

@@ -14,13 +14,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from tests.soak.leftovers import Footprint, descendants
+from tests.soak.leftovers import Footprint
+from tests.soak.victims import Victim, find
 
-__all__ = ["Campaign", "Victim", "started"]
+__all__ = ["Campaign", "environment", "started"]
 
 _SPEC = """\
 name: soak
@@ -31,16 +31,6 @@ faults: []
 _FINISHED = re.compile(r"^\[\d+/\d+\] (\S+) (\S+): ", re.MULTILINE)
 _LOOK_S = 0.05
 """How often the processes are noted; one that lives shorter may be missed, its namespaces are not."""
-
-
-class Victim(StrEnum):
-    """Which process of a campaign is killed."""
-
-    RUNNER = "runner"
-    FIRST_PROCESS = "first process"
-    ETCD = "etcd"
-    KUBELET = "kubelet"
-    RUNTIME = "runtime"
 
 
 @dataclass(slots=True)
@@ -84,7 +74,7 @@ class Campaign:
         """The process id of a victim; None while it is not there."""
         if victim is Victim.RUNNER:
             return self.process.pid
-        return next((pid for pid in descendants(self.process.pid) if _is(pid, victim)), None)
+        return find(victim, self.process.pid)
 
     def kill(self, victim: Victim, number: signal.Signals = signal.SIGKILL) -> bool:
         """False if it is not there."""
@@ -107,24 +97,11 @@ class Campaign:
         subprocess.run([sys.executable, "-c", code], env=self._environment(), check=True, timeout=60)
 
     def _environment(self) -> dict[str, str]:
-        return _environment(self.root)
+        return environment(self.root)
 
 
-def _environment(root: Path) -> dict[str, str]:
+def environment(root: Path) -> dict[str, str]:
     return {**os.environ, "XDG_STATE_HOME": str(root / "state"), "TMPDIR": str(root / "tmp")}
-
-
-def _is(pid: int, victim: Victim) -> bool:
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-        inner = Path(f"/proc/{pid}/status").read_text().split("NSpid:")[1].splitlines()[0].split()
-    except (FileNotFoundError, ProcessLookupError, IndexError):
-        return False
-    if victim is Victim.FIRST_PROCESS:
-        return "campaigns.worker" in words and len(inner) > 1 and inner[-1] == "1"
-    if victim is Victim.RUNTIME:
-        return "campaigns.clusters.sandbox.cri" in words
-    return Path(words[0]).name == victim.value
 
 
 @contextlib.contextmanager
@@ -138,7 +115,7 @@ def started(*, golden: int, parallelism: int = 1) -> Iterator[Campaign]:
     command = [sys.executable, "-m", "mutineer", "run", "spec.yaml", "--name", "soak"]
     with (root / "output").open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=root, env=_environment(root), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            command, cwd=root, env=environment(root), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             start_new_session=True,
         )  # fmt: skip
     try:

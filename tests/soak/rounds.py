@@ -7,9 +7,11 @@ import time
 from dataclasses import dataclass, field
 from random import Random
 
-from tests.soak.campaign import Campaign, Victim, started
+from tests.soak.campaign import Campaign, started
+from tests.soak.kept import Kept, launched, raised
+from tests.soak.victims import Victim
 
-__all__ = ["GOLDENS", "Round", "golden", "interrupt", "kill"]
+__all__ = ["GOLDENS", "Round", "golden", "healed", "interrupt", "kill", "kill_kept"]
 
 GOLDENS = 4
 """Golden runs of a campaign that is killed or interrupted: the fewest that a spec may ask for."""
@@ -19,13 +21,21 @@ _END_S = 300.0
 """For a campaign to end after one of its processes was killed: a start, a fresh sandbox, and the experiments."""
 _GONE_S = 10.0
 """For the kernel to end what a killed process had."""
+_START_S = 10.0
+"""About how long `mutineer sandbox up` takes on two idle cores: moments at which it is killed are drawn from it."""
+_IDLE_S = 5.0
+"""A sandbox that is up is hit at a moment drawn from so long after its workload has come to life: the kubelets' and
+controllers' clocks go round several times. Arbitrary beyond that."""
+_HEALED_S = 90.0
+"""For a sandbox to be well again: etcd and kubelets take 3 s, pods of a new runtime 10 s with one crash back-off."""
 _INTERRUPTED = (130, -signal.SIGINT)
 """The second: before the command has caught the signal, that is, while Python starts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """`wrong` is empty where all is well. moment_s: from the start of the command to the signal, in seconds."""
+    """`wrong` is empty where all is well. moment_s: from the start of the command to the signal, in seconds. figures:
+    what was measured, by name: a mapping each, whose keys are the columns of the page's table."""
 
     what: str
     moment_s: float
@@ -33,6 +43,7 @@ class Round:
     exit_code: int | None
     finished: int
     wrong: list[str] = field(default_factory=list)
+    figures: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def _moment(campaign: Campaign, moment_s: float) -> None:
@@ -42,7 +53,7 @@ def _moment(campaign: Campaign, moment_s: float) -> None:
 
 def _codes(victim: Victim) -> tuple[int, ...]:
     """Exit codes that are right: a part of the harness that dies in an experiment makes it an error, no finding."""
-    return (0, 3) if victim in (Victim.FIRST_PROCESS, Victim.RUNTIME) else (0,)
+    return (0, 3) if victim in (Victim.FIRST_PROCESS, Victim.RUNTIME, Victim.SPAWNER) else (0,)
 
 
 def kill(victim: Victim, seed: int, *, after_first: bool = False) -> Round:
@@ -78,6 +89,50 @@ def kill(victim: Victim, seed: int, *, after_first: bool = False) -> Round:
     return Round(
         what=what, moment_s=at_s, seconds=time.monotonic() - began, exit_code=code, finished=len(recorded), wrong=wrong
     )
+
+
+def kill_kept(victim: Victim, seed: int) -> Round:
+    """kill -9 of one process of a sandbox in the background, at a random moment.
+
+    Of `up` itself: the sandbox comes up all the same, or is gone. Of its first process: nothing but its folder is left,
+    which the next start removes. Of anything else: it is well again by itself. In the end `down` leaves nothing."""
+    began, random = time.monotonic(), Random(f"kept:{victim}:{seed}")
+    wrong = list[str]()
+    with launched() if victim is Victim.RUNNER else raised() as kept:
+        at = time.monotonic() + random.uniform(0, _START_S if victim is Victim.RUNNER else _IDLE_S)
+        kept.wait(lambda: time.monotonic() >= at, within_s=_START_S + 1)
+        at_s = time.monotonic() - began
+        if victim is Victim.RUNNER:
+            kept.kill(victim)
+            kept.command.wait(20)
+            if not kept.wait(lambda: (kept.folder / "ready").exists() or not kept.running(), within_s=60):
+                wrong.append("a sandbox whose `up` was killed neither comes up nor ends")
+        elif victim is Victim.FIRST_PROCESS:
+            kept.kill(victim)
+            wrong += kept.left(within_s=_GONE_S, folders=False)
+            kept.next_start()
+        else:
+            wrong += healed(kept, victim)
+        kept.down()
+        kept.next_start()
+        wrong += kept.left(within_s=_GONE_S)
+        code = kept.command.poll()
+    return Round(
+        what=f"{victim.value} killed", moment_s=at_s, seconds=time.monotonic() - began, exit_code=code, finished=0,
+        wrong=wrong,
+    )  # fmt: skip
+
+
+def healed(kept: Kept, victim: Victim) -> list[str]:
+    """Kills a component and waits until all is well again and nothing of before is left; what is not, in words."""
+    before = kept.kill(victim)
+    words = [f"no {victim.value} to kill"]
+
+    def well() -> bool:
+        words[:] = [ill] if (ill := kept.ill()) else kept.litter()
+        return not words and kept.find(victim) not in (before, None)
+
+    return [] if before and kept.wait(well, within_s=_HEALED_S) else words or [f"{victim.value} did not come back"]
 
 
 def interrupt(seed: int, *, after_first: bool = False) -> Round:

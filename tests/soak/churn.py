@@ -1,0 +1,373 @@
+"""Churn: one sandbox, the life of Deployments over and over, and whether anything grows.
+
+A cycle creates Deployments with volumes and a Service, scales, execs, reads logs, forwards a port, kills containers and
+pods, rolls out, and deletes all of it. Samples are taken at rest between cycles. Growth is judged by the medians of the
+first and the last quarter of the samples after the warm-up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from benchmarks import usage
+from campaigns.clusters.sandbox.config import SandboxConfig
+from tests.soak.kept import Kept, raised
+from tests.soak.leftovers import descendants
+from tests.soak.rounds import Round
+from tests.soak.victims import Victim
+
+__all__ = ["Sample", "churn", "cycle", "grown", "rest", "sample"]
+
+NAMESPACE = "churn"
+_WARM_UP = 0.15
+"""Share of the samples that is not counted: Go's heaps, Python's arenas and caches fill. Arbitrary."""
+_MOST_SHARE, _MOST_BYTES = 0.10, 12 << 20
+"""Memory of one component may differ by 10 %, or 12 MB: Go returns memory when it sees fit, and a heap is collected
+when it has doubled since. A leak of 1 KB a request would show as 30 MB an hour."""
+_REST_S = 30.0
+_MANIFEST = """\
+apiVersion: v1
+kind: Namespace
+metadata: {{name: {namespace}}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: settings, namespace: {namespace}}}
+data: {{colour: "{number}"}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: word, namespace: {namespace}}}
+stringData: {{word: "open-{number}"}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web, namespace: {namespace}}}
+spec:
+  replicas: 2
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+        - name: web
+          image: mutineer/web:1
+          readinessProbe: {{httpGet: {{port: 8080}}, periodSeconds: 1}}
+          volumeMounts:
+            - {{name: settings, mountPath: /settings}}
+            - {{name: word, mountPath: /word}}
+            - {{name: scratch, mountPath: /scratch}}
+            - {{name: host, mountPath: /host}}
+            - {{name: all, mountPath: /all}}
+      volumes:
+        - {{name: settings, configMap: {{name: settings}}}}
+        - {{name: word, secret: {{secretName: word}}}}
+        - {{name: scratch, emptyDir: {{}}}}
+        - {{name: host, hostPath: {{path: /var/lib/churn, type: DirectoryOrCreate}}}}
+        - name: all
+          projected: {{sources: [{{configMap: {{name: settings}}}}, {{downwardAPI: {{items: [{{path: name,
+            fieldRef: {{fieldPath: metadata.name}}}}]}}}}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: {namespace}}}
+spec: {{selector: {{app: web}}, ports: [{{port: 80, targetPort: 8080}}]}}
+"""
+
+
+def cycle(kept: Kept, number: int, random: Random) -> None:
+    """One life of a Deployment. AssertionError where something does not work."""
+    done = kept.kubectl("apply", "-f", "-", given=_MANIFEST.format(namespace=NAMESPACE, number=number))
+    if done.returncode != 0:
+        raise AssertionError(f"kubectl apply: {done.stderr}")
+    _rolled_out(kept)
+    pod = _pods(kept)[0]
+    said = _ask(kept, "exec", pod, "--", "sh", "-c", f"echo {number} | tee /scratch/n /host/n; cat /settings/colour")
+    if said.split() != [str(number)] * 2:
+        raise AssertionError(f"exec said {said!r}")
+    _ask(kept, "logs", pod, "--tail=5")
+    _forwarded(kept, pod)
+    _ask(kept, "scale", "deployment/web", f"--replicas={random.randint(3, 5)}")
+    _rolled_out(kept)
+    for act in random.sample((_kill_a_container, _delete_a_pod, _roll), k=2):
+        act(kept)
+    _rolled_out(kept)
+    kept.asked("delete", "namespace", NAMESPACE, "--wait", "--timeout=60s")
+
+
+def _ask(kept: Kept, *arguments: str) -> str:
+    return kept.asked("-n", NAMESPACE, *arguments)
+
+
+def _rolled_out(kept: Kept) -> None:
+    _ask(kept, "rollout", "status", "deployment/web", "--timeout=60s")
+
+
+def _pods(kept: Kept) -> list[str]:
+    return _ask(kept, "get", "pods", "-l", "app=web", "-o", "jsonpath={.items[*].metadata.name}").split()
+
+
+def _kill_a_container(kept: Kept) -> None:
+    pod = _pods(kept)[-1]
+    query = "jsonpath={.status.containerStatuses[0].restartCount}"
+    before = _ask(kept, "get", "pod", pod, "-o", query)
+    spawner = kept.find(Victim.SPAWNER)
+    victim = next(pid for pid in descendants(spawner or 0) if _hostname(pid) == pod)
+    os.kill(victim, signal.SIGKILL)
+    _until(lambda: _ask(kept, "get", "pod", pod, "-o", query) != before, within_s=30, what=f"{pod} to be restarted")
+
+
+def _hostname(pid: int) -> str:
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return ""
+    return next((word.partition("=")[2] for word in environment if word.startswith("HOSTNAME=")), "")
+
+
+def _delete_a_pod(kept: Kept) -> None:
+    _ask(kept, "delete", "pod", _pods(kept)[-1], "--now")
+
+
+def _roll(kept: Kept) -> None:
+    _ask(kept, "rollout", "restart", "deployment/web")
+
+
+def _forwarded(kept: Kept, pod: str) -> None:
+    config = SandboxConfig.from_json((kept.folder / "config.json").read_text())
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [str(config.binaries["kubectl"]), "-n", NAMESPACE, "port-forward", pod, f"{port}:8080"]
+    env = {**os.environ, "KUBECONFIG": str(kept.folder / "kubeconfig")}
+    forward = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def answers() -> bool:
+        with contextlib.suppress(OSError, urllib.error.URLError):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+                return bool(answer.status == 200)
+        return False
+
+    try:
+        _until(answers, within_s=20, what=f"an answer through port-forward to {pod}")
+    finally:
+        forward.kill()
+        forward.wait(10)
+
+
+def _until(condition: Callable[[], bool], *, within_s: float, what: str) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {within_s:g} s for {what}")
+        time.sleep(0.1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A sandbox at rest. Of each component: processes, threads, descriptors, PSS in bytes."""
+
+    at_s: float
+    processes: Mapping[str, int]
+    threads: Mapping[str, int]
+    descriptors: Mapping[str, int]
+    pss_bytes: Mapping[str, int]
+    mounts: int
+    namespaces: int
+    """Files of pods' namespaces."""
+    links: int
+    files: int
+    """Everything that is stored in the sandbox's own file systems, but for logs."""
+    database_bytes: int
+    """etcd's: kube-apiserver compacts nothing in a sandbox, so the history of all objects stays in it."""
+
+    def things(self) -> dict[str, int]:
+        """What must be as many as before."""
+        counted = {"mounts": self.mounts, "pod namespaces": self.namespaces, "links": self.links, "files": self.files}
+        return counted | {f"processes of {name}": count for name, count in self.processes.items()}
+
+
+def sample(kept: Kept, began: float) -> Sample:
+    first = kept.find(Victim.FIRST_PROCESS)
+    assert first is not None
+    held = usage.held(first)
+    inside = _Inside(first, kept.folder / "work")
+    return Sample(
+        at_s=time.monotonic() - began,
+        processes={name: each[0] for name, each in held.items()},
+        threads={name: each[1] for name, each in held.items()},
+        descriptors={name: each[2] for name, each in held.items()},
+        pss_bytes=usage.pss_bytes(first),
+        mounts=len(Path(f"/proc/{first}/mountinfo").read_text().splitlines()),
+        namespaces=len(os.listdir(inside / "run/pods")),
+        links=inside.links(),
+        files=inside.files(),
+        database_bytes=(inside / "etcd/member/snap/db").stat().st_size,
+    )
+
+
+class _Inside:
+    """The sandbox's work folder, seen through its first process's root: its mounts are not ours."""
+
+    def __init__(self, first: int, work: Path) -> None:
+        self._first, self._work = first, Path(f"/proc/{first}/root") / work.relative_to("/")
+
+    def __truediv__(self, path: str) -> Path:
+        return self._work / path
+
+    def links(self) -> int:
+        """Ends of pods' links in the nodes' networks."""
+        found = 0
+        for node in sorted((self._work / "run/nodes").iterdir()):
+            network = f"--net=/proc/{self._first}/root{'/' / node.relative_to(f'/proc/{self._first}/root')}"
+            command = [
+                "nsenter",
+                f"--target={self._first}",
+                "--user",
+                "--preserve-credentials",
+                network,
+                "ip",
+                "-o",
+                "link",
+            ]
+            listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+            found += sum(line.split()[1].startswith("v") for line in listed.splitlines())
+        return found
+
+    def files(self) -> int:
+        """In the nodes' /var/lib/kubelet, /run and /tmp, and what the runtime keeps."""
+        nodes = [self._work / "nodes" / name for name in os.listdir(self._work / "nodes")]
+        folders = [node / part for node in nodes for part in ("var/lib/kubelet/pods", "run", "tmp", "var/log/pods")]
+        return sum(
+            len(files) + len(below) for folder in [*folders, self._work / "run"] for _, below, files in os.walk(folder)
+        )
+
+
+def rest(kept: Kept, wanted: Sample | None, began: float, *, within_s: float = _REST_S) -> Sample:
+    """A sample at rest: with no more things than `wanted` has, or when the time is over."""
+    deadline = time.monotonic() + within_s
+    while True:
+        now = sample(kept, began)
+        if wanted is None or not more(wanted, now) or time.monotonic() > deadline:
+            return now
+        time.sleep(0.5)
+
+
+def more(before: Sample, after: Sample) -> list[str]:
+    """Things that are more than they were, in words."""
+    then = before.things()
+    return [
+        f"{name}: {count}, {then.get(name, 0)} before"
+        for name, count in after.things().items()
+        if count > then.get(name, 0)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """Medians of the first and the last quarter of a value."""
+
+    name: str
+    unit: str
+    first: float
+    last: float
+    allowed: float
+
+    @property
+    def wrong(self) -> bool:
+        return self.last - self.first > self.allowed
+
+    def row(self) -> dict[str, str]:
+        scale = 1e6 if self.unit == "MB" else 1.0
+        shown = {"first quarter": self.first, "last quarter": self.last, "growth": self.last - self.first}
+        return (
+            {"unit": self.unit}
+            | {k: f"{v / scale:.4g}" for k, v in shown.items()}
+            | {"allowed": f"{self.allowed / scale:.4g}"}
+        )
+
+
+def grown(samples: Sequence[Sample]) -> list[Growth]:
+    """Every value's growth. ValueError for fewer than eight samples after the warm-up: two a quarter."""
+    counted = list(samples[int(len(samples) * _WARM_UP) :])
+    if len(counted) < 8:
+        raise ValueError(f"{len(counted)} samples after the warm-up are too few")
+    quarter = len(counted) // 4
+    first, last = counted[:quarter], counted[-quarter:]
+
+    def both(value: Callable[[Sample], float]) -> tuple[float, float]:
+        return statistics.median(map(value, first)), statistics.median(map(value, last))
+
+    found = []
+    database = both(lambda s: s.database_bytes)
+    components = sorted({name for each in counted for name in each.pss_bytes})
+    for name in components:
+        pss = both(lambda s, name=name: s.pss_bytes.get(name, 0))  # type: ignore[misc]
+        # etcd maps its database and keeps an index of every revision: what the history costs is not a leak
+        history = 2 * (database[1] - database[0]) if name == "etcd" else 0.0
+        found.append(Growth(f"memory of {name}", "MB", *pss, allowed=max(_MOST_SHARE * pss[0], _MOST_BYTES) + history))
+        for what, of in (("descriptors", "descriptors"), ("threads", "threads")):
+            counts = both(lambda s, of=of, name=name: getattr(s, of).get(name, 0))  # type: ignore[misc]
+            # Go and gRPC start threads and connections as they need them, and keep them
+            found.append(Growth(f"{what} of {name}", "", *counts, allowed=max(4, _MOST_SHARE * counts[0])))
+    for name in sorted({name for each in counted for name in each.things()}):
+        found.append(Growth(name, "", *both(lambda s, name=name: s.things().get(name, 0)), allowed=0))  # type: ignore[misc]
+    total = both(lambda s: sum(s.pss_bytes.values()))
+    found.append(Growth("memory, all", "MB", *total, allowed=_MOST_SHARE * total[0] + 2 * (database[1] - database[0])))
+    return [*found, Growth("etcd's database", "MB", *database, allowed=float("inf"))]
+
+
+def churn(minutes: float, seed: int, say: Callable[[str], None] = lambda _: None, *, every_s: float = 60.0) -> Round:
+    """Churns for so long, samples every `every_s`, and judges."""
+    began, random, wrong = time.monotonic(), Random(f"churn:{seed}"), list[str]()
+    samples: list[Sample] = []
+    cycles = 0
+    with raised() as kept:
+        until = time.monotonic() + minutes * 60
+        due = time.monotonic()
+        while time.monotonic() < until:
+            try:
+                cycle(kept, cycles, random)
+            except (AssertionError, subprocess.TimeoutExpired, StopIteration) as error:
+                wrong.append(f"cycle {cycles}: {error}")
+                if len(wrong) > 5:
+                    break
+            cycles += 1
+            if time.monotonic() >= due:
+                due = time.monotonic() + every_s
+                samples.append(rest(kept, samples[0] if samples else None, began))
+                say(_line(cycles, samples[-1]))
+        growths = grown(samples) if len(samples) * (1 - _WARM_UP) >= 9 else []
+        if not growths:
+            wrong.append(f"{len(samples)} samples are too few to judge by")
+        wrong += [f"{each.name} grew from {each.first:g} to {each.last:g}" for each in growths if each.wrong]
+        wrong += [words] if (words := kept.ill()) else []
+        kept.down()
+        wrong += kept.left(within_s=10)
+        code = kept.command.poll()
+    return Round(
+        what=f"{minutes:g} minutes of churn, {cycles} cycles", moment_s=0.0, seconds=time.monotonic() - began,
+        exit_code=code, finished=cycles, wrong=wrong, figures={each.name: each.row() for each in growths},
+    )  # fmt: skip
+
+
+def _line(cycles: int, now: Sample) -> str:
+    total = sum(now.pss_bytes.values()) / 1e6
+    return (
+        f"{now.at_s:.0f} s, {cycles} cycles: {total:.0f} MB, {sum(now.descriptors.values())} descriptors, "
+        f"{sum(now.threads.values())} threads, {sum(now.processes.values())} processes, {now.mounts} mounts, "
+        f"etcd's database {now.database_bytes / 1e6:.1f} MB"
+    )

@@ -7,14 +7,12 @@ first and the last quarter of the samples after the warm-up.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
 import statistics
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -104,7 +102,7 @@ def cycle(kept: Kept, number: int, random: Random) -> None:
     _rolled_out(kept)
     for act in random.sample((_kill_a_container, _delete_a_pod, _roll), k=2):
         act(kept)
-    _rolled_out(kept)
+        _rolled_out(kept)
     kept.asked("delete", "namespace", NAMESPACE, "--wait", "--timeout=60s")
 
 
@@ -121,21 +119,19 @@ def _pods(kept: Kept) -> list[str]:
 
 
 def _kill_a_container(kept: Kept) -> None:
-    pod = _pods(kept)[-1]
+    alive = {_hostname(pid): pid for pid in descendants(kept.find(Victim.SPAWNER) or 0)}
+    pod = next(pod for pod in _pods(kept) if pod in alive)
     query = "jsonpath={.status.containerStatuses[0].restartCount}"
     before = _ask(kept, "get", "pod", pod, "-o", query)
-    spawner = kept.find(Victim.SPAWNER)
-    victim = next(pid for pid in descendants(spawner or 0) if _hostname(pid) == pod)
-    os.kill(victim, signal.SIGKILL)
+    os.kill(alive[pod], signal.SIGKILL)
     _until(lambda: _ask(kept, "get", "pod", pod, "-o", query) != before, within_s=30, what=f"{pod} to be restarted")
 
 
 def _hostname(pid: int) -> str:
     try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+        return Path(f"/proc/{pid}/root/etc/hostname").read_text().strip()
     except OSError:
         return ""
-    return next((word.partition("=")[2] for word in environment if word.startswith("HOSTNAME=")), "")
 
 
 def _delete_a_pod(kept: Kept) -> None:
@@ -156,10 +152,11 @@ def _forwarded(kept: Kept, pod: str) -> None:
     forward = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def answers() -> bool:
-        with contextlib.suppress(OSError, urllib.error.URLError):
+        try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
                 return bool(answer.status == 200)
-        return False
+        except OSError:  # urllib's errors are
+            return False
 
     try:
         _until(answers, within_s=20, what=f"an answer through port-forward to {pod}")
@@ -232,17 +229,8 @@ class _Inside:
         """Ends of pods' links in the nodes' networks."""
         found = 0
         for node in sorted((self._work / "run/nodes").iterdir()):
-            network = f"--net=/proc/{self._first}/root{'/' / node.relative_to(f'/proc/{self._first}/root')}"
-            command = [
-                "nsenter",
-                f"--target={self._first}",
-                "--user",
-                "--preserve-credentials",
-                network,
-                "ip",
-                "-o",
-                "link",
-            ]
+            into = [f"--target={self._first}", "--user", "--preserve-credentials", f"--net={node}"]
+            command = ["nsenter", *into, "ip", "-o", "link"]
             listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
             found += sum(line.split()[1].startswith("v") for line in listed.splitlines())
         return found
@@ -251,9 +239,8 @@ class _Inside:
         """In the nodes' /var/lib/kubelet, /run and /tmp, and what the runtime keeps."""
         nodes = [self._work / "nodes" / name for name in os.listdir(self._work / "nodes")]
         folders = [node / part for node in nodes for part in ("var/lib/kubelet/pods", "run", "tmp", "var/log/pods")]
-        return sum(
-            len(files) + len(below) for folder in [*folders, self._work / "run"] for _, below, files in os.walk(folder)
-        )
+        walked = (entry for folder in [*folders, self._work / "run"] for entry in os.walk(folder))
+        return sum(len(files) + len(below) for _, below, files in walked)
 
 
 def rest(kept: Kept, wanted: Sample | None, began: float, *, within_s: float = _REST_S) -> Sample:
@@ -268,12 +255,8 @@ def rest(kept: Kept, wanted: Sample | None, began: float, *, within_s: float = _
 
 def more(before: Sample, after: Sample) -> list[str]:
     """Things that are more than they were, in words."""
-    then = before.things()
-    return [
-        f"{name}: {count}, {then.get(name, 0)} before"
-        for name, count in after.things().items()
-        if count > then.get(name, 0)
-    ]
+    then, now = before.things(), after.things()
+    return [f"{name}: {now[name]}, {then.get(name, 0)} before" for name in now if now[name] > then.get(name, 0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,12 +275,13 @@ class Growth:
 
     def row(self) -> dict[str, str]:
         scale = 1e6 if self.unit == "MB" else 1.0
-        shown = {"first quarter": self.first, "last quarter": self.last, "growth": self.last - self.first}
-        return (
-            {"unit": self.unit}
-            | {k: f"{v / scale:.4g}" for k, v in shown.items()}
-            | {"allowed": f"{self.allowed / scale:.4g}"}
-        )
+        shown = {
+            "first quarter": self.first,
+            "last quarter": self.last,
+            "growth": self.last - self.first,
+            "allowed": self.allowed,
+        }
+        return {"unit": self.unit, **{name: f"{value / scale:.4g}" for name, value in shown.items()}}
 
 
 def grown(samples: Sequence[Sample]) -> list[Growth]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from campaigns.clusters.sandbox.addresses import NodeNetwork
+from campaigns.clusters.sandbox.cri.host_ports import close_ports, open_ports, wanted_ports
 from campaigns.clusters.sandbox.cri.spawning import Child
 from campaigns.clusters.sandbox.network import attach_pod, detach_pod
 from campaigns.clusters.sandbox.roots import inside
@@ -40,6 +41,7 @@ class Pod:
     address: str
     network: Path
     ipc: Path | None
+    has_host_ports: bool = False
     state: int = READY
     created_at: int = field(default_factory=time.time_ns)
     stopping: bool = False
@@ -104,12 +106,16 @@ class NodePods:
                 address = self._take_address()
             path = self._folder / pod_id[:12]
             ipc = None if options.ipc == NODE else path.with_name(f"{path.name}.ipc")
+            ports = wanted_ports(config.port_mappings)
             try:
                 attach_pod(self.node, path, address, ipc=ipc, sysctls=dict(config.linux.sysctls))
+                if ports:
+                    open_ports(self.node, path.name, address, ports)
             except Exception:
+                detach_pod(self.node, path, address, ipc=ipc)
                 self._used.discard(address)
                 raise
-            pod = Pod(pod_id, config, address, path, ipc)
+            pod = Pod(pod_id, config, address, path, ipc, has_host_ports=bool(ports))
         self.pods[pod_id] = pod
         return pod
 
@@ -120,6 +126,8 @@ class NodePods:
                 return
             if pod.pause is not None:
                 pod.pause.kill()
+            if pod.has_host_ports:
+                close_ports(self.node, pod.network.name)
             if not pod.on_host:
                 detach_pod(self.node, pod.network, pod.address, ipc=pod.ipc)
                 self._used.discard(pod.address)

@@ -65,9 +65,9 @@ def remove_cluster(pods: list[NodePods]) -> None:
 
 
 @contextlib.contextmanager
-def serving(at: Path, address: str) -> Iterator[tuple[str, int]]:
+def serving(at: Path, address: str, port: int = 0) -> Iterator[tuple[str, int]]:
     """A server in the namespace at `at` that tells everybody their address."""
-    listener = isolation.in_network(at, lambda: socket.create_server((address, 0)))
+    listener = isolation.in_network(at, lambda: socket.create_server((address, port)))
 
     def serve() -> None:
         while True:

@@ -15,7 +15,7 @@ from typing import Protocol
 from campaigns.assets import Assets
 from campaigns.clusters.sandbox.components import deviations
 from campaigns.clusters.sandbox.outside import Settings
-from campaigns.environment import inotify_instances
+from campaigns.environment import inotify_free
 from campaigns.experiment import Limits
 from campaigns.judging import Bench
 from campaigns.plan import plan
@@ -109,7 +109,7 @@ def _closing(executor: LocalExecutor, run: Run, bench: Bench, view: CampaignView
 def _parallel(spec: CampaignSpec, host: Host, experiments: int) -> int:
     if spec.parallelism != "auto":
         return min(spec.parallelism, experiments)
-    return sandboxes_side_by_side(host.cores, _available_bytes(), inotify_instances(), experiments)
+    return sandboxes_side_by_side(host.cores, _available_bytes(), inotify_free(), experiments)
 
 
 def _available_bytes() -> int:

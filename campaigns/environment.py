@@ -33,7 +33,7 @@ __all__ = [
     "check_tools",
     "check_user_namespaces",
     "find_tool",
-    "inotify_instances",
+    "inotify_free",
     "install_command",
     "installer_environment",
     "missing_packages",
@@ -241,25 +241,31 @@ def _available_memory(meminfo: Path = Path("/proc/meminfo"), limit: Path = Path(
         return available
 
 
-def check_inotify(sysctl: Sysctl = _sysctl, *, uid: int | None = None) -> Check:
-    """How many sandboxes fit side by side: each kubelet, kube-proxy and the control plane watch files, and the kernel
-    counts the watching instances of a user over all namespaces."""
-    limit = inotify_instances(sysctl)
-    ok = limit >= INOTIFY_ADVISED
+def check_inotify(free: int | None = None, *, uid: int | None = None) -> Check:
+    """Whether one more sandbox fits: each kubelet, kube-proxy and the control plane watch files, and the kernel counts
+    the watching instances of a user over all namespaces. Where there are too few, kube-proxy or a kubelet ends."""
+    left = inotify_free() if free is None else free
+    room = max(left, 0) // INOTIFY_PER_SANDBOX
     sudo = "" if (os.getuid() if uid is None else uid) == 0 else "sudo "
     return Check(
         name="inotify instances",
-        ok=ok,
-        found=f"{limit}, enough for {limit // INOTIFY_PER_SANDBOX} sandboxes of three nodes",
-        needed_for="several sandboxes side by side",
-        remedy="" if ok else f"{sudo}sysctl fs.inotify.max_user_instances={INOTIFY_ADVISED}",
-        needed=False,
+        ok=room > 0,
+        found=f"{left} left, enough for {room} more sandboxes of three nodes",
+        needed_for="kubelets and kube-proxies, which watch their files",
+        remedy="" if room else f"{sudo}sysctl fs.inotify.max_user_instances={INOTIFY_ADVISED}",
     )
 
 
-def inotify_instances(sysctl: Sysctl = _sysctl) -> int:
-    """How many a user may have; a kernel without the setting has no limit that concerns us."""
-    return int(sysctl("fs.inotify.max_user_instances") or INOTIFY_ADVISED)
+def inotify_free(sysctl: Sysctl = _sysctl, proc: Path = Path("/proc")) -> int:
+    """How many inotify instances this user can still have; what other users' processes hold is not counted."""
+    limit = int(sysctl("fs.inotify.max_user_instances") or INOTIFY_ADVISED)  # a kernel without it has no such limit
+    used = 0
+    for link in proc.glob("[0-9]*/fd/*"):
+        try:
+            used += str(link.readlink()) == "anon_inode:inotify"
+        except OSError:  # it was closed meanwhile, or is somebody else's
+            continue
+    return limit - used
 
 
 def check_disk(place: Path, *, assets_cached: bool, free: Callable[[Path], int] | None = None) -> Check:
@@ -333,6 +339,7 @@ def sandbox_checks(
         check_python(),
         check_platform(),
         check_user_namespaces(run=run, sysctl=sysctl, which=which, uid=uid),
+        check_inotify(uid=uid),
         *check_tools(which, uid=uid),
     )
 

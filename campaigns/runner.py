@@ -68,10 +68,10 @@ class Executor(Protocol):
     def close(self) -> None: ...
 
 
-def sandboxes_side_by_side(cores: int, available_bytes: int, inotify_instances: int, wanted: int) -> int:
+def sandboxes_side_by_side(cores: int, available_bytes: int, inotify_free: int, wanted: int) -> int:
     """How many sandboxes a machine bears: one a core (a golden run keeps most of one busy), as memory and the kernel's
     limit on inotify allow, and no more than there are experiments."""
-    watched = inotify_instances // environment.INOTIFY_PER_SANDBOX
+    watched = inotify_free // environment.INOTIFY_PER_SANDBOX
     return max(1, min(cores, available_bytes // _SANDBOX_BYTES, watched, wanted))
 
 

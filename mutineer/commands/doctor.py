@@ -36,8 +36,7 @@ def collect() -> tuple[Check, ...]:
     """All checks, made now. A foreign `injector` or `etcd3` breaks the assets' modules too, so then those checks are
     left out: nothing can be said about them."""
     names = environment.check_import_names()
-    machine = (environment.check_memory(), environment.check_inotify())
-    return (*environment.sandbox_checks(), names, *machine, *(_asset_checks() if names.ok else ()))
+    return (*environment.sandbox_checks(), names, environment.check_memory(), *(_asset_checks() if names.ok else ()))
 
 
 def _asset_checks() -> tuple[Check, ...]:

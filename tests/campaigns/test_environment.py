@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ctypes
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +23,7 @@ from campaigns.environment import (
     check_tools,
     check_user_namespaces,
     find_tool,
+    inotify_free,
     install_command,
     installer_environment,
     missing_packages,
@@ -254,9 +257,20 @@ def test_uv_trusts_the_systems_certificates_unless_the_user_says_otherwise(
     assert installer_environment(tmp_path / "some")["UV_SYSTEM_CERTS"] == "false"
 
 
-def test_few_inotify_instances_are_told_with_how_many_sandboxes_they_allow_and_the_one_command() -> None:
-    few = check_inotify(lambda _: "128", uid=1000)
-    assert not few.ok and not few.needed, "one sandbox starts all the same"
-    assert "enough for 3 sandboxes" in few.found
-    assert few.remedy == "sudo sysctl fs.inotify.max_user_instances=1024"
-    assert check_inotify(lambda _: "1024").ok and check_inotify(lambda _: None).ok
+def test_too_few_inotify_instances_are_told_with_the_one_command() -> None:
+    none = check_inotify(39, uid=1000)
+    assert not none.ok and none.needed and "enough for 0 more sandboxes" in none.found
+    assert none.remedy == "sudo sysctl fs.inotify.max_user_instances=1024"
+    assert check_inotify(80).ok and "enough for 2 more sandboxes" in check_inotify(80).found
+
+
+def test_inotify_instances_in_use_are_counted() -> None:
+    free = inotify_free(lambda _: "1000")
+    made = [ctypes.CDLL(None).inotify_init1(0) for _ in range(20)]
+    try:
+        # others may begin or end some meanwhile
+        assert 10 <= free - inotify_free(lambda _: "1000") <= 30
+    finally:
+        for descriptor in made:
+            os.close(descriptor)
+    assert inotify_free(lambda _: None) <= 1024

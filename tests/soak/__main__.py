@@ -1,6 +1,7 @@
-"""python -m tests.soak [--rounds N] [--only KIND] [--seed N] [--fresh]: the long robustness runs, resumable.
+"""python -m tests.soak [--rounds N] [--only KIND] [--minutes M] [--seed N] [--fresh]: the long runs, resumable.
 
-All of it takes about three hours on two cores: 30 kills of each of five processes, 20 interrupts, 20 golden runs.
+All of it takes about nine hours on two cores: 30 kills of each of six processes of a campaign and of a sandbox in the
+background, 20 interrupts, 20 golden runs, an hour of churn, ten minutes of a Deployment that asks for a million pods.
 Exit code 1 if anything was wrong in any round.
 """
 
@@ -12,21 +13,38 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tests.soak.campaign import Victim
-from tests.soak.rounds import Round, golden, interrupt, kill
+from tests.soak.churn import churn
+from tests.soak.million import million
+from tests.soak.rounds import Round, golden, interrupt, kill, kill_kept
 from tests.soak.state import State
+from tests.soak.victims import Victim
 
 ROOT = Path(__file__).parents[2]
 TITLES = {
     "kill": "Soak: kill -9 at random moments",
     "golden": "Soak: golden runs in a row",
     "interrupt": "Soak: Ctrl-C at random moments",
+    "kept": "Soak: kill -9 at random moments, of a sandbox in the background",
+    "churn": "Soak: churn",
+    "million": "Soak: a Deployment that asks for a million pods",
 }
 KILLS, INTERRUPTS, GOLDENS = 30, 20, 20
+CHURN_MINUTES, MILLION_MINUTES = 60.0, 10.0
 
 
-def planned(only: str | None, rounds: int | None, seed: int) -> Iterator[tuple[str, Callable[[], Round]]]:
+def planned(
+    only: str | None, rounds: int | None, seed: int, minutes: float | None = None
+) -> Iterator[tuple[str, Callable[[], Round]]]:
     """Key and call of every round, kinds one after another, victims in turn."""
+    say = partial(print, flush=True)
+    if only in (None, "million"):
+        long = minutes or MILLION_MINUTES
+        for number in range(rounds or 1):
+            yield f"million/{long:g} minutes/{number}", partial(million, long, say)
+    if only in (None, "churn"):
+        long = minutes or CHURN_MINUTES
+        for number in range(rounds or 1):
+            yield f"churn/{long:g} minutes/{number}", partial(churn, long, seed * 1000 + number, say)
     if only in (None, "golden"):
         for number in range(rounds or 1):
             yield f"golden/{GOLDENS} golden runs/{number}", partial(golden, GOLDENS)
@@ -37,6 +55,10 @@ def planned(only: str | None, rounds: int | None, seed: int) -> Iterator[tuple[s
         for number in range(rounds or KILLS):
             for victim in Victim:
                 yield f"kill/{victim.value}/{number}", partial(kill, victim, seed * 1000 + number)
+    if only in (None, "kept"):
+        for number in range(rounds or KILLS):
+            for victim in Victim:
+                yield f"kept/{victim.value}/{number}", partial(kill_kept, victim, seed * 1000 + number)
 
 
 def main() -> int:
@@ -45,6 +67,7 @@ def main() -> int:
         "--rounds", type=int, help="of each kind and victim, instead of 30 kills, 20 interrupts, 1 golden"
     )
     parser.add_argument("--only", choices=tuple(TITLES))
+    parser.add_argument("--minutes", type=float, help="of churn (60), of a million pods (10)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fresh", action="store_true", help="forget what was done")
     options = parser.parse_args()
@@ -52,7 +75,7 @@ def main() -> int:
     if options.fresh:
         path.unlink(missing_ok=True)
     state = State.load(path, seed=options.seed)
-    for key, run in planned(options.only, options.rounds, options.seed):
+    for key, run in planned(options.only, options.rounds, options.seed, options.minutes):
         if key in state.rounds:
             continue
         done = run()

@@ -1,39 +1,33 @@
 """Churn: one sandbox, the life of Deployments over and over, and whether anything grows.
 
-A cycle creates Deployments with volumes and a Service, scales, execs, reads logs, forwards a port, kills containers and
-pods, rolls out, and deletes all of it. Samples are taken at rest between cycles. Growth is judged by the medians of the
-first and the last quarter of the samples after the warm-up.
+A cycle creates a Deployment with volumes and a Service, scales, execs, reads logs, forwards a port, kills containers
+and pods, rolls out, and deletes all of it. Samples are taken at rest between cycles; tests.soak.growth judges them.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
-import statistics
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 from benchmarks import usage
 from campaigns.clusters.sandbox.config import SandboxConfig
+from tests.soak.growth import Sample, enough, grown, more
 from tests.soak.kept import Kept, raised
 from tests.soak.leftovers import descendants
 from tests.soak.rounds import Round
 from tests.soak.victims import Victim
 
-__all__ = ["Sample", "churn", "cycle", "grown", "rest", "sample"]
+__all__ = ["churn", "cycle", "rest", "sample"]
 
 NAMESPACE = "churn"
-_WARM_UP = 0.15
-"""Share of the samples that is not counted: Go's heaps, Python's arenas and caches fill. Arbitrary."""
-_MOST_SHARE, _MOST_BYTES = 0.10, 12 << 20
-"""Memory of one component may differ by 10 %, or 12 MB: Go returns memory when it sees fit, and a heap is collected
-when it has doubled since. A leak of 1 KB a request would show as 30 MB an hour."""
 _REST_S = 30.0
 _MANIFEST = """\
 apiVersion: v1
@@ -115,7 +109,9 @@ def _rolled_out(kept: Kept) -> None:
 
 
 def _pods(kept: Kept) -> list[str]:
-    return _ask(kept, "get", "pods", "-l", "app=web", "-o", "jsonpath={.items[*].metadata.name}").split()
+    """Names of those that are to stay."""
+    listed = json.loads(_ask(kept, "get", "pods", "-l", "app=web", "-o", "json"))["items"]
+    return [pod["metadata"]["name"] for pod in listed if "deletionTimestamp" not in pod["metadata"]]
 
 
 def _kill_a_container(kept: Kept) -> None:
@@ -171,30 +167,6 @@ def _until(condition: Callable[[], bool], *, within_s: float, what: str) -> None
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {within_s:g} s for {what}")
         time.sleep(0.1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """A sandbox at rest. Of each component: processes, threads, descriptors, PSS in bytes."""
-
-    at_s: float
-    processes: Mapping[str, int]
-    threads: Mapping[str, int]
-    descriptors: Mapping[str, int]
-    pss_bytes: Mapping[str, int]
-    mounts: int
-    namespaces: int
-    """Files of pods' namespaces."""
-    links: int
-    files: int
-    """Everything that is stored in the sandbox's own file systems, but for logs."""
-    database_bytes: int
-    """etcd's: kube-apiserver compacts nothing in a sandbox, so the history of all objects stays in it."""
-
-    def things(self) -> dict[str, int]:
-        """What must be as many as before."""
-        counted = {"mounts": self.mounts, "pod namespaces": self.namespaces, "links": self.links, "files": self.files}
-        return counted | {f"processes of {name}": count for name, count in self.processes.items()}
 
 
 def sample(kept: Kept, began: float) -> Sample:
@@ -253,67 +225,6 @@ def rest(kept: Kept, wanted: Sample | None, began: float, *, within_s: float = _
         time.sleep(0.5)
 
 
-def more(before: Sample, after: Sample) -> list[str]:
-    """Things that are more than they were, in words."""
-    then, now = before.things(), after.things()
-    return [f"{name}: {now[name]}, {then.get(name, 0)} before" for name in now if now[name] > then.get(name, 0)]
-
-
-@dataclass(frozen=True, slots=True)
-class Growth:
-    """Medians of the first and the last quarter of a value."""
-
-    name: str
-    unit: str
-    first: float
-    last: float
-    allowed: float
-
-    @property
-    def wrong(self) -> bool:
-        return self.last - self.first > self.allowed
-
-    def row(self) -> dict[str, str]:
-        scale = 1e6 if self.unit == "MB" else 1.0
-        shown = {
-            "first quarter": self.first,
-            "last quarter": self.last,
-            "growth": self.last - self.first,
-            "allowed": self.allowed,
-        }
-        return {"unit": self.unit, **{name: f"{value / scale:.4g}" for name, value in shown.items()}}
-
-
-def grown(samples: Sequence[Sample]) -> list[Growth]:
-    """Every value's growth. ValueError for fewer than eight samples after the warm-up: two a quarter."""
-    counted = list(samples[int(len(samples) * _WARM_UP) :])
-    if len(counted) < 8:
-        raise ValueError(f"{len(counted)} samples after the warm-up are too few")
-    quarter = len(counted) // 4
-    first, last = counted[:quarter], counted[-quarter:]
-
-    def both(value: Callable[[Sample], float]) -> tuple[float, float]:
-        return statistics.median(map(value, first)), statistics.median(map(value, last))
-
-    found = []
-    database = both(lambda s: s.database_bytes)
-    components = sorted({name for each in counted for name in each.pss_bytes})
-    for name in components:
-        pss = both(lambda s, name=name: s.pss_bytes.get(name, 0))  # type: ignore[misc]
-        # etcd maps its database and keeps an index of every revision: what the history costs is not a leak
-        history = 2 * (database[1] - database[0]) if name == "etcd" else 0.0
-        found.append(Growth(f"memory of {name}", "MB", *pss, allowed=max(_MOST_SHARE * pss[0], _MOST_BYTES) + history))
-        for what, of in (("descriptors", "descriptors"), ("threads", "threads")):
-            counts = both(lambda s, of=of, name=name: getattr(s, of).get(name, 0))  # type: ignore[misc]
-            # Go and gRPC start threads and connections as they need them, and keep them
-            found.append(Growth(f"{what} of {name}", "", *counts, allowed=max(4, _MOST_SHARE * counts[0])))
-    for name in sorted({name for each in counted for name in each.things()}):
-        found.append(Growth(name, "", *both(lambda s, name=name: s.things().get(name, 0)), allowed=0))  # type: ignore[misc]
-    total = both(lambda s: sum(s.pss_bytes.values()))
-    found.append(Growth("memory, all", "MB", *total, allowed=_MOST_SHARE * total[0] + 2 * (database[1] - database[0])))
-    return [*found, Growth("etcd's database", "MB", *database, allowed=float("inf"))]
-
-
 def churn(minutes: float, seed: int, say: Callable[[str], None] = lambda _: None, *, every_s: float = 60.0) -> Round:
     """Churns for so long, samples every `every_s`, and judges."""
     began, random, wrong = time.monotonic(), Random(f"churn:{seed}"), list[str]()
@@ -334,7 +245,7 @@ def churn(minutes: float, seed: int, say: Callable[[str], None] = lambda _: None
                 due = time.monotonic() + every_s
                 samples.append(rest(kept, samples[0] if samples else None, began))
                 say(_line(cycles, samples[-1]))
-        growths = grown(samples) if len(samples) * (1 - _WARM_UP) >= 9 else []
+        growths = grown(samples) if enough(samples) else []
         if not growths:
             wrong.append(f"{len(samples)} samples are too few to judge by")
         wrong += [f"{each.name} grew from {each.first:g} to {each.last:g}" for each in growths if each.wrong]

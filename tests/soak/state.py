@@ -89,8 +89,19 @@ class State:
                 f"| {name} | {len(rounds)} | {sum(bool(e['wrong']) for e in rounds)} | {codes} "
                 f"| {min(moments):.1f} to {max(moments):.1f} | {statistics.median(e['seconds'] for e in rounds):.1f} |"
             )
+        for key, each in mine.items():
+            lines += _table(key.split("/", 1)[1], each.get("figures") or {})
         wrong = {key: each["wrong"] for key, each in mine.items() if each["wrong"]}
         lines += ["", "## What was wrong", ""] if wrong else ["", "Nothing was wrong in any round."]
         lines += [f"- {key}: {words!r}" for key, all_words in wrong.items() for words in all_words]
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{kind}.md").write_text("\n".join(lines) + "\n")
+
+
+def _table(title: str, figures: dict[str, dict[str, str]]) -> list[str]:
+    """What a round measured; nothing where it measured nothing."""
+    if not figures:
+        return []
+    columns = list(next(iter(figures.values())))
+    rows = [f"| {name} | {' | '.join(figure[column] for column in columns)} |" for name, figure in figures.items()]
+    return ["", f"## {title}", "", f"| what | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|", *rows]

@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap run test test-fast lint check bench soak lock
+.PHONY: help bootstrap run test test-fast lint check bench soak conformance lock
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 bootstrap: ## set up system tools, uv and .venv (quick when nothing changed)
 	@$(PYTHON) tools/bootstrap.py
@@ -38,6 +38,10 @@ bench: bootstrap ## every benchmark; prints figures with the machine's core coun
 soak: bootstrap ## the long robustness tests; resumable
 	@$(BIN)/mutineer assets ensure
 	@$(BIN)/python -m tests.soak
+
+conformance: bootstrap ## upstream's e2e suite against the sandbox, resumable; writes docs/conformance.md
+	@$(BIN)/mutineer assets ensure
+	@$(BIN)/python -m tests.conformance --resume $(if $(FOCUS),--focus '$(FOCUS)')
 
 lock: ## write requirements.lock anew from pyproject.toml (UPGRADE=1: with the newest versions)
 	@uv="$$($(PYTHON) tools/bootstrap.py --uv)" && "$$uv" pip compile --quiet --universal --generate-hashes --all-extras \

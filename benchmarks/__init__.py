@@ -13,13 +13,15 @@ __all__ = ["Figure"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One number. `goal` is the bound it should keep (`at_least` tells which side), None where it is only told."""
+    """One number. `goal` is the bound it should keep (`at_least` tells which side), None where it is only told.
+    `profile`: what it is made of, a line each: shown where the goal is missed."""
 
     name: str
     value: float
     unit: str
     goal: float | None = None
     at_least: bool = False
+    profile: tuple[str, ...] = ()
 
     @property
     def met(self) -> bool | None:

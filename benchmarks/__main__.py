@@ -18,7 +18,7 @@ from dataclasses import asdict
 
 from benchmarks import Figure
 
-BENCHMARKS = ("forwarder", "sandbox", "quickstart")
+BENCHMARKS = ("forwarder", "sandbox", "experiment", "quickstart")
 """Modules of this package with `measure(rounds: int, seconds: float, say) -> list[Figure]`."""
 
 
@@ -43,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"\n{name}")
             for figure in found:
                 print("  " + _line(figure))
+                for line in figure.profile if figure.met is False else ():
+                    print("      " + line)
     return 0
 
 

@@ -199,3 +199,8 @@ def test_the_shipped_schema_is_the_models_and_takes_both_forms_of_an_image() -> 
     for wrong in ({"images": {"a": "sh"}}, {"images": {"a": {"files": {}}}}, {"furniture": ["x"]}, {"node": 1}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(wrong, shipped)
+
+
+def test_the_example_is_a_cluster_config() -> None:
+    shown = load_cluster(Path(__file__).parents[2] / "examples/cluster.yaml")
+    assert shown.nodes == 2 and shown.encryption and shown.wanted_furniture

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from benchmarks import usage
 from campaigns.clusters.sandbox.components import MAX_PODS_PER_NODE
+from campaigns.clusters.sandbox.processes import children_of
 from tests.soak.kept import Kept, raised
-from tests.soak.leftovers import descendants
 from tests.soak.rounds import Round
 from tests.soak.victims import Victim
 
@@ -42,7 +42,7 @@ def look(kept: Kept, seen: Seen) -> Seen:
     spawner, first = kept.find(Victim.SPAWNER), kept.find(Victim.FIRST_PROCESS)
     seen.components = usage.pss_bytes(first or 0)
     seen.pss_bytes = max(seen.pss_bytes, sum(seen.components.values()))
-    seen.containers = max(seen.containers, len(descendants(spawner)) if spawner else 0)
+    seen.containers = max(seen.containers, len(children_of(spawner)) if spawner else 0)
     seen.pods = max(seen.pods, _pods(kept))
     return seen
 

@@ -1,13 +1,13 @@
 """A real Kubernetes as plain processes in one user, network, pid and mount namespace. No root, no Docker.
 
-isolation    the namespaces and mounts themselves (system calls)
-launch       a stdlib-only exec wrapper that puts one process into a node's namespaces
-pki          certificate authority, certificates, kubeconfigs
-processes    one process: start, wait, pause, kill, its last log lines
-components   the command line of every component, kubeadm's defaults and what `profile: fast` changes
-network      bridge, nodes' network namespaces, pods' links, routes between podCIDRs
-cri/         the container runtime that the kubelets talk to: pods are namespaces, containers local processes
-cluster      all of that put together, from inside the namespace
-reset        the key space rolled back in place, and the proof of it
-outside      what a person's process holds: launch, find, enter, end and reap a sandbox
+outside, namespaces     what a person's process holds: launch, find, enter, end and reap a sandbox
+keeper, control, doorway    a sandbox in the background: its first process, its socket, its port on the host's loopback
+cluster                 all of it put together, from inside: boot, faults, baseline, rollback, end
+components              every command line: kubeadm's defaults, what `profile: fast` changes, every deviation
+credentials, pki        certificates and kubeconfigs
+nodes, roots, network, addresses, launch    what a node is made of
+manifests/, furniture   what is created through the API: networking as workloads, and what else real clusters have
+cri/                    the container runtime that the kubelets talk to
+processes, health, guard, reset    one process; how everything is; the host's guard; clean again, with the proof
+isolation               namespaces and mounts themselves (system calls)
 """

@@ -112,6 +112,7 @@ _FAST = (
     Deviation("kubelet", "nodeStatusUpdateFrequency", "2s", "10s", "profile fast"),
     Deviation("kubelet", "nodeLeaseDurationSeconds", "8", "40", "profile fast; must not exceed the grace period"),
     Deviation("kube-proxy", "nftables.minSyncPeriod", "100ms", "1s", "profile fast"),
+    Deviation("CoreDNS", "readinessProbe.periodSeconds", "1", "10", "profile fast"),
 )
 
 

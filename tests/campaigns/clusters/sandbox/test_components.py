@@ -55,6 +55,10 @@ def settings(profile: Profile) -> dict[str, dict[str, str]]:
     }
     for name, document in documents.items():
         found[name] = found.get(name, {}) | _flat(document)
+    (coredns,) = (d for d in system_manifests(profile) if d["kind"] == "Deployment")
+    found["CoreDNS"] = _flat(coredns["spec"]["template"]["spec"]["containers"][0])
+    if found["CoreDNS"]["readinessProbe.periodSeconds"] == "10":  # the API's default: as if it were not there
+        del found["CoreDNS"]["readinessProbe.periodSeconds"]
     return found
 
 

@@ -183,7 +183,8 @@ def sample(kept: Kept, began: float) -> Sample:
         mounts=len(Path(f"/proc/{first}/mountinfo").read_text().splitlines()),
         namespaces=len(os.listdir(inside / "run/pods")),
         links=inside.links(),
-        files=inside.files(),
+        files=inside.count("var/lib/kubelet/pods", "run", "tmp") + inside.count_in("run"),
+        logs=inside.count("var/log/pods"),
         database_bytes=(inside / "etcd/member/snap/db").stat().st_size,
     )
 
@@ -207,12 +208,12 @@ class _Inside:
             found += sum(line.split()[1].startswith("v") for line in listed.splitlines())
         return found
 
-    def files(self) -> int:
-        """In the nodes' /var/lib/kubelet, /run and /tmp, and what the runtime keeps."""
-        nodes = [self._work / "nodes" / name for name in os.listdir(self._work / "nodes")]
-        folders = [node / part for node in nodes for part in ("var/lib/kubelet/pods", "run", "tmp", "var/log/pods")]
-        walked = (entry for folder in [*folders, self._work / "run"] for entry in os.walk(folder))
-        return sum(len(files) + len(below) for _, below, files in walked)
+    def count(self, *parts: str) -> int:
+        """Files and folders in those folders of all nodes."""
+        return sum(self.count_in(f"nodes/{name}/{part}") for name in os.listdir(self / "nodes") for part in parts)
+
+    def count_in(self, folder: str) -> int:
+        return sum(len(files) + len(below) for _, below, files in os.walk(self / folder))
 
 
 def rest(kept: Kept, wanted: Sample | None, began: float, *, within_s: float = _REST_S) -> Sample:

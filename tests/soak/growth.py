@@ -30,7 +30,9 @@ class Sample:
     """Files of pods' namespaces."""
     links: int
     files: int
-    """Everything that is stored in the sandbox's own file systems, but for logs."""
+    """Everything that kubelets, pods and runtime store for themselves, but for logs."""
+    logs: int
+    """Files and folders of pods' logs: the kubelet removes those of dead pods once a minute."""
     database_bytes: int
     """etcd's: kube-apiserver compacts nothing in a sandbox, so the history of all objects stays in it."""
 
@@ -105,6 +107,8 @@ def grown(samples: Sequence[Sample]) -> list[Growth]:
             found.append(Growth(f"{what} of {name}", "", *counts, allowed=max(4, _MOST_SHARE * counts[0])))
     for name in sorted({name for each in counted for name in each.things()}):
         found.append(Growth(name, "", *both(lambda s, name=name: s.things().get(name, 0)), allowed=0))  # type: ignore[misc]
+    # those of a minute may be there or not: some ten a pod
+    found.append(Growth("pods' log files", "", *both(lambda s: s.logs), allowed=100))
     total = both(lambda s: sum(s.pss_bytes.values()))
     found.append(Growth("memory, all", "MB", *total, allowed=_MOST_SHARE * total[0] + 2 * (database[1] - database[0])))
     return [*found, Growth("etcd's database", "MB", *database, allowed=float("inf"))]

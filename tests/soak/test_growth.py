@@ -24,6 +24,7 @@ def sample(
         namespaces=10,
         links=5,
         files=100,
+        logs=30,
         database_bytes=database,
     )
 

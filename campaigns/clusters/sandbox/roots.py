@@ -10,6 +10,8 @@ Nothing else of the host is there: no home folder, no /etc/shadow, no sockets. B
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -112,12 +114,39 @@ def _lay_out(root: Path, files: Mapping[str, str], etc: Mapping[str, str]) -> No
 def _show(root: Path, source: str, path: str, *, writable: bool = False) -> None:
     """Binds `source` at `path` of the root, which is made if it is not there."""
     target = inside(root, path)
-    if Path(source).is_dir():
+    try:
+        _make(target, folder=Path(source).is_dir())
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        _open_up(next(parent for parent in target.parents if parent.is_dir()))
+        _make(target, folder=Path(source).is_dir())
+    bind(source, target, writable=writable)
+
+
+def _make(target: Path, *, folder: bool) -> None:
+    if folder:
         target.mkdir(parents=True, exist_ok=True)
     elif not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         target.touch()
-    bind(source, target, writable=writable)
+
+
+def _open_up(folder: Path) -> None:
+    """Makes a read-only folder one to which names can be added (a volume at /usr/share/nginx/html): a tmpfs that shows
+    what was there, entry by entry."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        mount_tmpfs(folder, size="1m")
+        was = Path(f"/proc/self/fd/{descriptor}")
+        for entry in os.scandir(descriptor):
+            if entry.is_symlink():
+                (folder / entry.name).symlink_to((was / entry.name).readlink())
+            elif entry.is_dir() or entry.is_file():
+                _make(folder / entry.name, folder=entry.is_dir())
+                bind(was / entry.name, folder / entry.name, writable=False)
+    finally:
+        os.close(descriptor)
 
 
 def make_node_root(root: Path, *, files: Mapping[str, str], etc: Mapping[str, str]) -> None:

@@ -37,7 +37,7 @@ class _Lines:
         written: list[bytes] = []
         for line in lines:
             cut = self._cut(line, head, written) if len(line) > _PARTIAL_BYTES else line
-            written.append(b"%sF %s\n" % (head, cut))
+            written.append(b"%sF %s\n" % (head, cut.removesuffix(b"\r")))  # as containerd
         self._rest = self._cut(rest, head, written)
         self._put(written)
 
@@ -45,9 +45,9 @@ class _Lines:
         self._file = file
 
     def close(self) -> None:
-        """Writes what came after the last newline. Idempotent."""
+        """Writes what came after the last newline, as a part of a line. Idempotent."""
         rest, self._rest = self._rest, b""
-        self._put([b"%sF %s\n" % (self._head(), rest)] if rest else [])
+        self._put([b"%sP %s\n" % (self._head(), rest)] if rest else [])
 
     def _head(self) -> bytes:
         """What a line starts with: made once for all that was read at once."""

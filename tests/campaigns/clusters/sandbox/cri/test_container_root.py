@@ -94,6 +94,26 @@ def test_volumes_are_at_their_paths_writable_or_not(run: Run, tmp_path: Path) ->
     assert denied.err.count("Read-only file system") == 2 and (tmp_path / "file").read_text() == "a file"
 
 
+def test_a_volume_in_a_folder_of_usr_that_does_not_exist_leaves_its_neighbours_as_they_are(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "index").write_text("a page")
+    mounts = (
+        Mount(str(tmp_path), "/usr/share/nginx/html", True),
+        Mount(str(tmp_path / "index"), "/usr/share/nginx/one", False),
+        Mount(str(tmp_path), "/usr/lib/no-such", False),
+    )
+    done = run(
+        "sh", "-c", "cat /usr/share/nginx/html/index; echo; touch /usr/share/nginx/html/new; ls /usr/share; ls /lib",
+        root=ContainerRoot(mounts=mounts),
+    )  # fmt: skip
+    assert done.code == 0 and done.lines[0] == "a page" and (tmp_path / "new").exists()
+    wanted = {*os.listdir("/usr/share"), "nginx", *os.listdir("/usr/lib"), "no-such"}
+    assert set(done.lines[1:]) == wanted, "and programs still find their libraries"
+    denied = run("sh", "-c", "echo x > /usr/share/doc/x", root=ContainerRoot(mounts=mounts))
+    assert "Read-only file system" in denied.err
+
+
 def test_a_volume_is_kept_within_the_root_whatever_links_say(run: Run, tmp_path: Path) -> None:
     image, outside = tmp_path / "image", tmp_path / "outside"
     image.mkdir()

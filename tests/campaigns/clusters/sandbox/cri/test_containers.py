@@ -63,7 +63,7 @@ def up(container: Container) -> None:
 def test_output_goes_to_the_log(start: Start) -> None:
     container = ended(start("sh", "-c", "echo one; echo; echo $WHO >&2; printf rest"))
     written = lines(container.log_path)
-    assert [each[1:] for each in written if each[0] == "stdout"] == [("F", b"one"), ("F", b""), ("F", b"rest")]
+    assert [each[1:] for each in written if each[0] == "stdout"] == [("F", b"one"), ("F", b""), ("P", b"rest")]
     assert [each[1:] for each in written if each[0] == "stderr"] == [("F", b"me")]
     assert (container.state, container.exit_code, container.reason) == (EXITED, 0, "Completed")
 

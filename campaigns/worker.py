@@ -41,6 +41,7 @@ __all__ = ["lingers", "main"]
 
 _TEND_S = 0.2
 """How soon a crashed component is started again; the kubelet notices its static pods once a second."""
+_IN_VOLUMES = ("/registry/configmaps/", "/registry/secrets/")
 _ROLLBACK_WITHIN_S = 12.0
 """A rollback takes under a second and the pods' end as long; past this a fresh sandbox (10 s) is quicker."""
 
@@ -52,6 +53,9 @@ def lingers(observation: Observation) -> str | None:
     for firing in observation.firings:
         if is_volatile(firing.key) or firing.key.startswith("/registry/minions/"):
             return f"the rollback does not compare all of {firing.key}"
+    for key in (*(f.key for f in observation.firings), *(w.key for w in observation.writes)):
+        if key.startswith(_IN_VOLUMES) and not key.endswith("/kube-root-ca.crt"):
+            return f"a kubelet may have written {key} into a volume, and looks at it again in a minute or so"
     if restarted := [c.name for c in observation.components if c.restarts or not c.alive]:
         return f"{', '.join(restarted)} had ended"
     if any(at_s is None for at_s in observation.canary.stages.values()):
@@ -100,7 +104,7 @@ class _Worker:
             undo=self._config.work / "undo",
             phase=lambda phase: self.say("phase", id=name, phase=phase),
         ).run()
-        reset, why = None, lingers(observation)
+        reset, why = None, lingers(observation) or "; ".join(self._sandbox.caps) or None
         if why is None:
             self.say("phase", id=name, phase="resetting")
             try:
@@ -118,8 +122,12 @@ class _Worker:
         return reset is not None
 
     def _tend(self) -> None:
-        while not self._stop.wait(_TEND_S):
-            self._sandbox.tend()
+        try:
+            while not self._stop.wait(_TEND_S):
+                self._sandbox.tend()
+        except Exception:  # noqa: BLE001 - a thread that nobody joins: components that are not tended look like outages
+            self.say("error", id=None, error=traceback.format_exc())
+            os._exit(3)
 
     def end(self) -> None:
         self._stop.set()

@@ -27,11 +27,17 @@ from tests.soak.growth import more
 from tests.soak.kept import Kept, raised
 from tests.soak.leftovers import descendants
 from tests.soak.million import MOST_BYTES, Seen, flip, look, over
-from tests.soak.rounds import GOLDENS, healed, interrupt, kill
+from tests.soak.rounds import GOLDENS, healed, interrupt, kill, kill_kept
 from tests.soak.victims import Victim
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(240)]
 
+ROOT = Path(__file__).parents[2]
+CYCLES = 2
+USERS = (61001, 61002)
+"""Of nobody: numbers that no distribution gives away."""
+LISTENS = "0A"
+"""TCP_LISTEN in /proc/net/tcp."""
 COMPONENTS = [Victim.ETCD, Victim.KUBELET, Victim.RUNTIME, Victim.SPAWNER]
 
 
@@ -66,12 +72,9 @@ def test_a_sandbox_is_well_again_when_a_process_is_killed(kept: Kept, victim: Vi
     assert healed(kept, victim) == []
 
 
-ROOT = Path(__file__).parents[2]
-CYCLES = 4
-USERS = (61001, 61002)
-"""Of nobody: numbers that no distribution gives away."""
-LISTENS = "0A"
-"""TCP_LISTEN in /proc/net/tcp."""
+@pytest.mark.parametrize("victim", [Victim.RUNNER, Victim.FIRST_PROCESS])
+def test_a_sandbox_whose_up_or_first_process_is_killed_leaves_nothing(binaries: Assets, victim: Victim) -> None:
+    assert kill_kept(victim, 1).wrong == []
 
 
 def test_churn_leaves_no_more_processes_mounts_namespaces_links_and_files_than_before(kept: Kept) -> None:

@@ -81,17 +81,16 @@ class Footprint:
     links: frozenset[str] = field(default_factory=_links)
     files: frozenset[str] = field(default_factory=_host_files)
     processes: dict[int, str] = field(default_factory=dict)
-    namespaces: set[str] = field(default_factory=set)
-    looked: float = 0.0
-    """When it was last added to, in ticks since boot."""
+    namespaces: dict[str, float] = field(default_factory=dict)
+    """With when each was last seen, in ticks since boot: the kernel gives the number to another one afterwards."""
 
     def look(self, pid: int) -> None:
         """Adds `pid`, what is below it, and the namespaces that are not ours."""
-        ours, self.looked = _namespaces(os.getpid()), time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS
+        ours, now = _namespaces(os.getpid()), time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS
         for each in (pid, *descendants(pid)):
             if (started := _started(each)) is not None:
                 self.processes[each] = started
-            self.namespaces |= _namespaces(each) - ours
+            self.namespaces |= dict.fromkeys(_namespaces(each) - ours, now)
 
     def left(self, *, folders: bool = True) -> list[str]:
         """What is still there, in words. `folders`: also the sandboxes' folders and temp files."""
@@ -101,8 +100,7 @@ class Footprint:
         for path in Path("/proc").glob("[0-9]*"):
             if (started := _started(pid := int(path.name))) is None:
                 continue
-            # the kernel gives a namespace's number to the next one, which may be somebody else's
-            known = self.namespaces if float(started) <= self.looked else set()
+            known = {name for name, seen in self.namespaces.items() if float(started) <= seen}
             if held := (_namespaces(pid) | _opened(pid)) & known:
                 found.append(f"namespaces {', '.join(sorted(held))} held by process {pid}: {_command(pid)}")
             elif str(self.root) in _command(pid) and pid != os.getpid():
@@ -114,7 +112,7 @@ class Footprint:
         return found
 
     def _holds(self, mount: str) -> bool:
-        return bool(self.namespaces.intersection(_NAMESPACE.findall(mount)))
+        return not self.namespaces.keys().isdisjoint(_NAMESPACE.findall(mount))
 
 
 def _mounts() -> Iterator[str]:

@@ -84,7 +84,10 @@ def kill(victim: Victim, seed: int, *, after_first: bool = False) -> Round:
         if missing := set(campaign.finished()) - recorded:
             wrong.append(f"said to be finished, but not recorded: {sorted(missing)}")
         if victim is not Victim.RUNNER and (code not in _codes(victim) or len(recorded) != GOLDENS):
-            wrong.append(f"exit code {code}, {len(recorded)} of {GOLDENS} recorded: {campaign.log[-500:]}")
+            failed = [each["reasons"] for each in shown["golden"] if each["verdict"] == "error"] if shown else []
+            wrong.append(
+                f"exit code {code}, {len(recorded)} of {GOLDENS} recorded, errors {failed}: {campaign.log[-500:]}"
+            )
     what = f"{victim.value} killed{' (had ended)' if ended else ''}"
     return Round(
         what=what, moment_s=at_s, seconds=time.monotonic() - began, exit_code=code, finished=len(recorded), wrong=wrong

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -360,10 +361,12 @@ class Sandbox:
                 dirty[name] = "its routes differ"
             elif state.rules != then.rules:
                 dirty[name] = "kube-proxy's rules differ"
+            elif state.files != then.files:
+                raise ClusterError(f"files on the disk of {name} differ from the baseline's")
         return dirty
 
     def _node_states(self) -> dict[str, NodeState]:
-        return {name: node_state(node.network.path) for name, node in self._nodes.items()}
+        return {name: node_state(node.network.path, node.root) for name, node in self._nodes.items()}
 
     def _running(self) -> frozenset[str]:
         """What the runtime has: its containers' processes, and its pods' namespaces."""
@@ -429,6 +432,14 @@ class Sandbox:
         node = self._nodes.get(name)
         if node is None:
             raise ClusterError(f"no node {name!r} in the sandbox (there are {', '.join(self._nodes)})")
+        from pyroute2.netlink.exceptions import NetlinkError
+
+        try:
+            self._do_to_node(node, action)
+        except (OSError, subprocess.SubprocessError, NetlinkError) as error:
+            raise ClusterError(f"{action} of {name} stopped halfway: {error}") from error
+
+    def _do_to_node(self, node: Node, action: Action) -> None:
         from campaigns.clusters.sandbox.network import reset_node, set_node_link
 
         kubelet, runtime = self.processes[node.kubelet], Runtime(node)
@@ -456,11 +467,10 @@ class Sandbox:
         """Collects children that nobody waits for: as the namespace's first process we inherit every orphan. Only what
         was dead at the last call, too: a child of somebody's subprocess.run is waited for at once."""
         dead = set()
-        for child in Path("/proc/self/task").glob("*/children"):
-            for pid in child.read_text().split():
-                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                    if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
-                        dead.add(int(pid))
+        for pid in children_of(os.getpid()):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+                    dead.add(pid)
         for orphan in dead & self._dead - {process.pid for process in self.processes.values()}:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(orphan, os.WNOHANG)

@@ -155,7 +155,7 @@ def bind(source: str | Path, target: str | Path, *, writable: bool) -> None:
     # MS_REC: mounts below that a more privileged namespace made can't be left out
     mount(source, target, flags=MS_BIND | MS_REC)
     if not writable:
-        read_only(target)
+        read_only(target, recursive=True)
 
 
 def read_only(target: str | Path, *, recursive: bool = False) -> None:

@@ -108,6 +108,7 @@ def _become_first(isolation: ModuleType, command: list[str]) -> NoReturn:
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         isolation.mount("none", "/", flags=isolation.MS_REC | _MS_PRIVATE)
+        os.umask(0o022)  # not the caller's: containers live with it
         isolation.mount("proc", "/proc", "proc", flags=isolation.MS_NOSUID | isolation.MS_NODEV)
         os.execvp(command[0], command)  # noqa: S606 - an argument list; becoming the command is the point
     except OSError as error:

@@ -80,7 +80,8 @@ class Process:
     def signal(self, number: signal.Signals) -> None:
         """To the process and its group; nothing if it has ended."""
         if self._child is not None and self._child.poll() is None:
-            os.killpg(self._child.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it ended just now
+                os.killpg(self._child.pid, number)
 
     def pause(self) -> None:
         self.signal(signal.SIGSTOP)

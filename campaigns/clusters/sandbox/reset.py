@@ -10,7 +10,9 @@ are compared without their status.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import subprocess
 import time
@@ -34,10 +36,12 @@ _NODE_PREFIX = "/registry/minions/"
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """What a node's kernel holds besides objects: routes and kube-proxy's rules, as text without counters."""
+    """What a node holds besides objects: routes and kube-proxy's rules, as text without counters, and the files that
+    pods can have written to its disk (hostPath)."""
 
     routes: str
     rules: str
+    files: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,24 @@ class Baseline:
     nodes: Mapping[str, NodeState]
 
 
-def node_state(network: Path) -> NodeState:
-    """Read from inside the node's network namespace. ClusterError where that can't be done."""
+_DISKS = ("etc", "home", "mnt", "opt", "root", "srv", "var/lib/kubelet/volumeplugins")
+"""Where hostPath volumes of a node are usually, its CNI configuration among them. Not compared: /var/log, /run and the
+kubelet's own folder, which go on changing by themselves."""
+
+
+def _files(root: Path) -> str:
+    """Path and size of each file below `_DISKS`, links as they are."""
+    found = []
+    for disk in _DISKS:
+        for folder, _, names in os.walk(root / disk):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):  # it was removed just now
+                    found.append(f"{folder}/{name} {Path(folder, name).lstat().st_size}")
+    return "\n".join(sorted(found))
+
+
+def node_state(network: Path, root: Path) -> NodeState:
+    """Read from inside the node's network namespace, and below its root. ClusterError where that can't be done."""
 
     def inside(*argv: str) -> str:
         command = ["nsenter", f"--net={network}", "--", *argv]
@@ -67,7 +87,7 @@ def node_state(network: Path) -> NodeState:
     listed = _EMPTY_CHAIN.sub("", inside("nft", "-s", "list", "ruleset"))
     # elements of sets and maps have no stable order
     rules = "\n".join(sorted(line.strip() for line in listed.splitlines() if line.strip()))
-    return NodeState(routes, rules)
+    return NodeState(routes, rules, _files(root))
 
 
 def _comparable(key: str, value: bytes) -> bytes:

@@ -42,6 +42,8 @@ _ETC = {
 _NODE_DISK = "1g"
 """Host guard: volumes and logs lie in memory; a node at rest holds about 1 MB."""
 _HOMES = {int(line.split(":")[2]): line.split(":")[5] for line in _ETC["passwd"].splitlines()}
+_OWN_SYSCTLS = ("net",)
+"""Below /proc/sys: what a network namespace has for itself, and kube-proxy sets."""
 _SYMLINKS = 40
 """As the kernel has it (path_resolution(7)): more are a loop."""
 
@@ -154,9 +156,10 @@ def make_node_root(root: Path, *, files: Mapping[str, str], etc: Mapping[str, st
     what stands in /etc besides the usual."""
     mount_tmpfs(root, size=_NODE_DISK)  # a mount of its own: the kubelet looks for the one that holds its folder
     _lay_out(root, files, etc)
-    for name in ("proc", "sys", "dev"):
-        (root / name).mkdir(exist_ok=True)
-        bind(Path("/", name), root / name, writable=True)
+    bind("/proc", root / "proc", writable=True)
+    _freeze_host(root, ())  # the kubelet would set the machine's kernel.panic and vm.overcommit_memory
+    bind("/sys", root / "sys", writable=False)
+    _make_devices(root / "dev")
 
 
 def make_container_root(
@@ -188,9 +191,10 @@ def make_container_root(
         mount("proc", root / "proc", "proc")
     else:
         bind("/proc", root / "proc", writable=True)
-    bind("/sys", root / "sys", writable=True)
-    if not privileged:  # recursively: a cgroup file's owner, the host's root, is a sandbox's that root started
-        isolation.read_only(root / "sys", recursive=True)
+    # for privileged ones, too: a file's owner, the host's root, is the root of a sandbox that root started
+    bind("/sys", root / "sys", writable=False)
+    if privileged:
+        _freeze_host(root, _OWN_SYSCTLS)
     _protect(root, masked, frozen)
     _make_devices(root / "dev")
     for volume in sorted(mounts, key=lambda m: Path(m.target).parts):  # outer before inner
@@ -199,6 +203,14 @@ def make_container_root(
         _show(root, volume.source, volume.target, writable=volume.writable)
     if read_only:
         isolation.read_only(root)
+
+
+def _freeze_host(root: Path, kept: Sequence[str]) -> None:
+    """Settings of the machine that no namespace has for itself can't be changed; `kept` in /proc/sys can."""
+    settings = [path for path in (root / "proc/sys").iterdir() if path.name not in kept]
+    for path in [*settings, root / "proc/sysrq-trigger"]:
+        if path.exists():
+            bind(path, path, writable=False)
 
 
 def _protect(root: Path, masked: Sequence[str], frozen: Sequence[str]) -> None:

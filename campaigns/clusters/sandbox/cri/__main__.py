@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -21,6 +22,7 @@ import grpc
 
 from campaigns.clusters.sandbox.addresses import NodeNetwork
 from campaigns.clusters.sandbox.config import ImageConfig
+from campaigns.clusters.sandbox.cri.host_ports import close_all_ports
 from campaigns.clusters.sandbox.cri.images import Catalogue
 from campaigns.clusters.sandbox.cri.logs import Watcher
 from campaigns.clusters.sandbox.cri.pods import NodePods
@@ -28,13 +30,16 @@ from campaigns.clusters.sandbox.cri.service import ImageService, RuntimeService,
 from campaigns.clusters.sandbox.cri.spawning import Spawner
 from campaigns.clusters.sandbox.isolation import in_network, remove_namespace
 
-_WORKERS = 16
-"""Threads a node: a kubelet has 10 pod workers at most in flight at default settings, and StopContainer blocks."""
+_WORKERS = 512
+"""Threads a node at most; they are made when they are needed. A kubelet ends all pods at once, each container with a
+call that lasts as long as its grace."""
 
 
 def main(config_path: str) -> None:
     config = json.loads(Path(config_path).read_text())
     pods = Path(config["pods"])
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # four descriptors a container
     for left in pods.iterdir():  # a runtime before us was killed; its containers ended with it
         remove_namespace(left)
     stop, over = threading.Event(), threading.Event()
@@ -48,6 +53,7 @@ def main(config_path: str) -> None:
     servers = []
     for node in config["nodes"]:
         network, root = NodeNetwork(node["name"], node["address"], Path(node["netns"])), Path(node["root"])
+        close_all_ports(network)
         runtime = RuntimeService(NodePods(network, root, pods), catalogue, watcher, spawner)
         runtime.stream(in_network(network.path, lambda: socket.create_server(("127.0.0.1", 0))))
         servers.append(_serve(network.name, root / "run/cri.sock", runtime, ImageService(catalogue, root)))

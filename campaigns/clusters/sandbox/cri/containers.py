@@ -11,7 +11,7 @@ import struct
 import termios
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -150,13 +150,17 @@ class Container:
             self.child.signal(signal.SIGTERM)
             if self.exited.wait(grace_s):
                 return
+        below = processes_below(self.child.pid)
         self.child.kill()
         self.exited.wait(10)
+        _kill_all(below[1:])
 
     def _ended(self, child: Child) -> None:
         """Told by the watcher, when all its output is written."""
         self.exit_code = child.wait()
         self.reason = "Completed" if self.exit_code == 0 else "Error"
+        with contextlib.suppress(ProcessLookupError):  # as a rule nobody: its pid namespace has ended with it
+            os.killpg(child.pid, signal.SIGKILL)
         self._finish()
 
     def usage(self) -> Usage:
@@ -171,6 +175,13 @@ class Container:
                 cpu += sum(map(int, fields[11:15]))  # its own and its reaped children's
                 pages += int(fields[21])
         return Usage(cpu / ticks, pages * page)
+
+
+def _kill_all(pids: Sequence[int]) -> None:
+    """What a container without a pid namespace of its own has left; else they are gone already."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def processes_below(pid: int) -> list[int]:

@@ -16,10 +16,11 @@ from typing import Any
 from campaigns.clusters.sandbox.addresses import NodeNetwork
 from campaigns.clusters.sandbox.isolation import in_network
 
-__all__ = ["HostPort", "close_ports", "open_ports", "wanted_ports"]
+__all__ = ["HostPort", "close_all_ports", "close_ports", "open_ports", "wanted_ports"]
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
 """runtime.v1.Protocol."""
+_PREFIX = "host-ports-"
 _TIMEOUT_S = 10
 
 
@@ -71,8 +72,23 @@ def close_ports(node: NodeNetwork, name: str) -> None:
     _nft(node, f"table ip {_table(name)}\ndelete table ip {_table(name)}")  # the first line makes it, if need be
 
 
+def close_all_ports(node: NodeNetwork) -> None:
+    """What a runtime before us has left."""
+    tables = _said(node, "list", "tables", "ip").splitlines()
+    for name in (line.split()[-1] for line in tables if line.split()[-1].startswith(_PREFIX)):
+        close_ports(node, name.removeprefix(_PREFIX))
+
+
+def _said(node: NodeNetwork, *arguments: str) -> str:
+    command = ["nsenter", f"--net={node.path}", "--", "nft", *arguments]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_S)
+    if done.returncode != 0:
+        raise OSError(f"host ports: {done.stderr.strip()}")
+    return done.stdout
+
+
 def _table(name: str) -> str:
-    return f"host-ports-{name}"
+    return f"{_PREFIX}{name}"
 
 
 def _rule(port: HostPort, pod: str) -> str:

@@ -19,6 +19,7 @@ from campaigns.clusters.sandbox.cri.spec import ProcessSpec
 
 __all__ = ["Child", "Spawner"]
 
+_ENVIRONMENT = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL")
 _START_WITHIN_S = 30.0
 """A start takes some ms; a machine that is that slow has other troubles."""
 _OVER = "the spawner, which all containers come from, has ended"
@@ -79,6 +80,8 @@ class Spawner:
             [sys.executable, "-m", "campaigns.clusters.sandbox.cri.spawner", str(theirs.fileno()), str(scratch)],
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
+            # a container can read what its first process was started with: that must not be the user's
+            env={name: value for name, value in os.environ.items() if name in _ENVIRONMENT},
         )
         theirs.close()
         self._numbers = itertools.count(1)
@@ -135,6 +138,12 @@ class Spawner:
         self._control.close()
 
     def _listen(self) -> None:
+        try:
+            self._hear()
+        finally:  # whatever happened: nothing can be started any more, and that must be known
+            self._end()
+
+    def _hear(self) -> None:
         while data := self._receive():
             message = json.loads(data)
             if "status" in message:
@@ -153,7 +162,6 @@ class Spawner:
                 future.set_result(child)
             else:  # nobody waits for it any more
                 child.kill()
-        self._end()
 
     def _note_end(self, pid: int, status: int) -> None:
         child, ended = self._children.pop(pid)

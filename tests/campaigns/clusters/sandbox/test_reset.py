@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -108,4 +109,18 @@ def test_equal_for_a_moment_is_not_proven(keyspace: KeySpace) -> None:
 
 def test_a_node_that_can_not_be_asked_is_a_cluster_error(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match=r"ip -o route on node-7: .*No such file"):
-        node_state(tmp_path / "node-7")
+        node_state(tmp_path / "node-7", tmp_path)
+
+
+def test_what_a_pod_has_written_to_a_nodes_disk_is_seen(tmp_path: Path) -> None:
+    state = functools.partial(node_state, Path("/proc/self/ns/net"), tmp_path)
+    (tmp_path / "mnt/disks/1").mkdir(parents=True)
+    (tmp_path / "var/log").mkdir(parents=True)
+    before = state()
+    (tmp_path / "var/log/x").write_text("goes on by itself")
+    assert state() == before
+    (tmp_path / "mnt/disks/1/x").write_text("one")
+    first = state()
+    assert first != before
+    (tmp_path / "mnt/disks/1/x").write_text("three")
+    assert state() != first

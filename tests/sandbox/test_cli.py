@@ -188,7 +188,7 @@ def test_the_door_is_closed_while_nobody_answers_inside_and_open_again_later(ses
 
 
 def test_logs_are_of_the_component(session: Session) -> None:
-    assert "kube-apiserver" in session.says("logs", "kube-apiserver")
+    assert "secure_serving" in session.says("logs", "kube-apiserver")
     assert len(session.says("logs", "kube-apiserver", "--tail", "3").splitlines()) == 3
 
 

@@ -40,6 +40,8 @@ __all__ = ["main"]
 
 _MOST_DESCRIPTORS = 4
 _PR_SET_NAME = 15
+_OF_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+"""Ignored by the interpreter, which programs of ours go on with."""
 _GONE = (errno.ENOENT, errno.ESRCH, errno.ENOMEM)
 """A process that has ended but is not yet reaped has no namespaces (ENOENT), and nobody is born any more in a pid
 namespace whose first process has ended (ENOMEM; pid_namespaces(7))."""
@@ -200,8 +202,9 @@ def _words(error: OSError | ValueError) -> str:
 def _prepare(spec: ProcessSpec, files: list[int], join: list[int], report: int, scratch: Path) -> None:
     """Makes the child what the container's process is to be, but for the program."""
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, *_OF_PYTHON}:
+        with contextlib.suppress(OSError):  # two that the C library keeps for itself
+            signal.signal(number, signal.SIG_DFL)  # ours, and what a shell's background job inherits ignored
     for target, descriptor in enumerate(files):
         os.dup2(descriptor, target)
     kept = {report, *join}
@@ -233,7 +236,7 @@ def _call(spec: ProcessSpec) -> int:
 
 
 def _exec(spec: ProcessSpec) -> NoReturn:
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores, and exec would hand on
+    for number in _OF_PYTHON:
         signal.signal(number, signal.SIG_DFL)
     if not spec.argv:
         raise OSError("no command specified")

@@ -1,12 +1,12 @@
 """The host guard's cap on memory: which component stands still from how much on.
 
-Pods are capped by the kubelets and stored bytes by etcd's quota, but what is stored costs memory many times its size in
-whoever watches it. Measured: a Deployment of a million replicas makes up to 100 pods a second, 3 KB each in etcd and
-about 80 KB each in the components together, so etcd's quota alone would let a sandbox grow to some 12 GB within half an
-hour; with this guard it stops at 17,500 pods and 2.9 GB (PSS, 120 running containers included). Without cgroups nothing
-in the kernel bounds a group of processes, and a bound on each (RLIMIT_DATA) would crash kube-apiserver, which looks like
-a failure of the cluster. So who creates objects is made to stand still: first the controllers, and if somebody else goes
-on, kube-apiserver. Both can be resumed by hand.
+Pods are capped by the kubelets and stored bytes by etcd's quota, but what is stored costs memory many times its size
+in whoever watches it. Measured: a Deployment of a million replicas makes up to 100 pods a second, 3 KB each in etcd
+and about 80 KB each in the components together, so etcd's quota alone would let a sandbox grow to some 12 GB within
+half an hour; with this guard it stops at 17,500 pods and 2.9 GB (PSS, 120 running containers included). Without
+cgroups nothing in the kernel bounds a group of processes, and a bound on each (RLIMIT_DATA) would crash kube-
+apiserver, which looks like a failure of the cluster. So who creates objects is made to stand still: first the
+controllers, and if somebody else goes on, kube-apiserver. Both can be resumed by hand.
 """
 
 from __future__ import annotations

@@ -122,15 +122,18 @@ def thread_cpu_s(pid: int, *, in_networks_but: str) -> dict[int, float]:
     return found
 
 
-def pss_bytes(first: int) -> dict[str, int]:
-    """Component → proportional set size: what all processes have adds up to what the machine has given."""
+def pss_bytes(first: int, *, anonymous: bool = False) -> dict[str, int]:
+    """Component → proportional set size: what all processes have adds up to what the machine has given. `anonymous`:
+    without files, whose pages count less while other sandboxes run the same programs."""
     found: dict[str, int] = defaultdict(int)
+    line_of = "Pss_Anon:" if anonymous else "Pss:"
     for each in processes(first):
         try:
             rollup = Path(f"/proc/{each.pid}/smaps_rollup").read_text()
         except OSError:  # it has ended
             continue
-        found[each.component] += sum(int(line.split()[1]) << 10 for line in rollup.splitlines() if line[:4] == "Pss:")
+        lines = (line.split() for line in rollup.splitlines())
+        found[each.component] += sum(int(words[1]) << 10 for words in lines if words[0] == line_of)
     return dict(found)
 
 

@@ -179,7 +179,7 @@ def sample(kept: Kept, began: float) -> Sample:
         processes={name: each[0] for name, each in held.items()},
         threads={name: each[1] for name, each in held.items()},
         descriptors={name: each[2] for name, each in held.items()},
-        pss_bytes=usage.pss_bytes(first),
+        memory_bytes=usage.pss_bytes(first, anonymous=True),
         mounts=len(Path(f"/proc/{first}/mountinfo").read_text().splitlines()),
         namespaces=len(os.listdir(inside / "run/pods")),
         links=inside.links(),
@@ -261,7 +261,7 @@ def churn(minutes: float, seed: int, say: Callable[[str], None] = lambda _: None
 
 
 def _line(cycles: int, now: Sample) -> str:
-    total = sum(now.pss_bytes.values()) / 1e6
+    total = sum(now.memory_bytes.values()) / 1e6
     return (
         f"{now.at_s:.0f} s, {cycles} cycles: {total:.0f} MB, {sum(now.descriptors.values())} descriptors, "
         f"{sum(now.threads.values())} threads, {sum(now.processes.values())} processes, {now.mounts} mounts, "

@@ -18,13 +18,13 @@ when it has doubled since. A leak of 1 KB a request would show as 30 MB an hour.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A sandbox at rest. Of each component: processes, threads, descriptors, PSS in bytes."""
+    """A sandbox at rest. Of each component: processes, threads, descriptors, memory that is no file's (PSS)."""
 
     at_s: float
     processes: Mapping[str, int]
     threads: Mapping[str, int]
     descriptors: Mapping[str, int]
-    pss_bytes: Mapping[str, int]
+    memory_bytes: Mapping[str, int]
     mounts: int
     namespaces: int
     """Files of pods' namespaces."""
@@ -95,9 +95,9 @@ def grown(samples: Sequence[Sample]) -> list[Growth]:
 
     found = []
     database = both(lambda s: s.database_bytes)
-    components = sorted({name for each in counted for name in each.pss_bytes})
+    components = sorted({name for each in counted for name in each.memory_bytes})
     for name in components:
-        pss = both(lambda s, name=name: s.pss_bytes.get(name, 0))  # type: ignore[misc]
+        pss = both(lambda s, name=name: s.memory_bytes.get(name, 0))  # type: ignore[misc]
         # etcd maps its database and keeps an index of every revision: what the history costs is not a leak
         history = 2 * (database[1] - database[0]) if name == "etcd" else 0.0
         found.append(Growth(f"memory of {name}", "MB", *pss, allowed=max(_MOST_SHARE * pss[0], _MOST_BYTES) + history))
@@ -109,6 +109,6 @@ def grown(samples: Sequence[Sample]) -> list[Growth]:
         found.append(Growth(name, "", *both(lambda s, name=name: s.things().get(name, 0)), allowed=0))  # type: ignore[misc]
     # those of a minute may be there or not: some ten a pod
     found.append(Growth("pods' log files", "", *both(lambda s: s.logs), allowed=100))
-    total = both(lambda s: sum(s.pss_bytes.values()))
+    total = both(lambda s: sum(s.memory_bytes.values()))
     found.append(Growth("memory, all", "MB", *total, allowed=_MOST_SHARE * total[0] + 2 * (database[1] - database[0])))
     return [*found, Growth("etcd's database", "MB", *database, allowed=float("inf"))]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from campaigns.clusters.sandbox import outside
+from campaigns.clusters.sandbox.config import SandboxConfig
 from tests.sandbox.inside import Inside
 from tests.soak.campaign import environment
 from tests.soak.leftovers import Footprint
@@ -122,7 +123,7 @@ class Kept:
 
     def kubectl(self, *arguments: str, given: str = "", within_s: float = 60) -> subprocess.CompletedProcess[str]:
         """The sandbox's kubectl from outside, through the door."""
-        config = outside.SandboxConfig.from_json((self.folder / "config.json").read_text())
+        config = SandboxConfig.from_json((self.folder / "config.json").read_text())
         env = {**environment(self.root), "KUBECONFIG": str(self.folder / "kubeconfig")}
         words = [str(config.binaries["kubectl"]), *arguments]
         return subprocess.run(

@@ -52,8 +52,9 @@ def _moment(campaign: Campaign, moment_s: float) -> None:
 
 
 def _codes(victim: Victim) -> tuple[int, ...]:
-    """Exit codes that are right: a part of the harness that dies in an experiment makes it an error, no finding."""
-    return (0, 3) if victim in (Victim.FIRST_PROCESS, Victim.RUNTIME, Victim.SPAWNER) else (0,)
+    """Exit codes that are right: a part of the harness that dies in an experiment makes it an error, no finding; so
+    does an etcd that is gone just when the harness itself asks it, before an experiment or in its reset."""
+    return (0, 3) if victim in (Victim.FIRST_PROCESS, Victim.RUNTIME, Victim.SPAWNER, Victim.ETCD) else (0,)
 
 
 def kill(victim: Victim, seed: int, *, after_first: bool = False) -> Round:

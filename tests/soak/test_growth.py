@@ -19,7 +19,7 @@ def sample(
         processes={"kube-apiserver": 1, "etcd": 1},
         threads={"kube-apiserver": 11, "etcd": 8},
         descriptors={"kube-apiserver": descriptors, "etcd": 70},
-        pss_bytes={"kube-apiserver": apiserver, "etcd": 40 * MB + 2 * database},
+        memory_bytes={"kube-apiserver": apiserver, "etcd": 40 * MB + 2 * database},
         mounts=mounts,
         namespaces=10,
         links=5,

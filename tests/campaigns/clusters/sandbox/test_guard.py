@@ -59,7 +59,7 @@ def states(sandbox: Sandbox) -> dict[str, str]:
 def test_a_cap_that_is_reached_is_acted_on_told_and_not_enforced_again(
     sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert sandbox.caps == ()
+    assert not sandbox.caps
     sandbox.tend()
     wait_until(lambda: states(sandbox)["kube-controller-manager"] == "T", within_s=5, what="it to stand still")
     assert states(sandbox)["kube-apiserver"] != "T"

@@ -148,6 +148,8 @@ class _Spawner:
             except (OSError, ValueError) as error:  # ValueError: a NUL in what the kernel takes as C strings
                 os.write(report, _words(error).encode(errors="replace"))
             else:
+                # the kernel keeps a signal that has no handler from a first process: until the program has its own
+                signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
                 os.close(report)
                 code = _call(spec)
         except BaseException:  # noqa: BLE001 - the end of a process: told on its stderr, as the interpreter would

@@ -19,7 +19,7 @@ test: bootstrap ## all tests, with the real binaries
 	@$(BIN)/pytest
 
 test-fast: bootstrap ## the tests that need no cluster and take seconds
-	@$(BIN)/pytest -m "not sandbox and not kind and not slow"
+	@$(BIN)/pytest -n 3 --dist worksteal -m "not sandbox and not kind and not slow"
 
 lint: bootstrap ## static checks: ruff, mypy, import-linter
 	@$(BIN)/ruff check .

@@ -517,10 +517,13 @@ def test_pods_that_come_and_go_leave_no_descriptor_mount_or_namespace(
     wait_until(lambda: seen() == before, within_s=5, what="everything to be as before")
 
 
-def test_the_runtimes_process_takes_its_containers_with_it_however_it_ends(node: Node, tmp_path: Path) -> None:
+def test_the_runtimes_process_takes_its_containers_with_it_however_it_ends(
+    node: Node, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    base = tmp_path_factory.mktemp("r")  # a socket's path is short
     processes = {}
     for ending in (signal.SIGTERM, signal.SIGKILL):
-        folder = tmp_path / ending.name
+        folder = base / ending.name
         for below in ("pods", "root/run", "root/etc"):
             (folder / below).mkdir(parents=True)
         (folder / "root/etc/resolv.conf").touch()
@@ -532,11 +535,11 @@ def test_the_runtimes_process_takes_its_containers_with_it_however_it_ends(node:
         command = [sys.executable, "-m", "campaigns.clusters.sandbox.cri", f"{folder}/config.json"]
         processes[ending] = subprocess.Popen(command)
     for ending, process in processes.items():
-        own = Node(node.network, tmp_path / ending.name / "root")
+        own = Node(node.network, base / ending.name / "root")
         with grpc.insecure_channel(f"unix://{own.socket}") as channel:
             wait_until(own.socket.exists, within_s=10, what="its socket")
             grpc.channel_ready_future(channel).result(10)
-            assert not (tmp_path / ending.name / "pods/left").exists()
+            assert not (base / ending.name / "pods/left").exists()
             kubelet = Kubelet(channel, own.root)
             kubelet.start(kubelet.pod(host=True), "mutineer/web:1", args=["--port", f"81{ending:02}"])
             (first,) = Runtime(own).containers().values()

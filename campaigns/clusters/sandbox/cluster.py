@@ -27,6 +27,7 @@ from campaigns.clusters.keyspace import KeySpace
 from campaigns.clusters.protocol import CANARY_NAMESPACE, Action
 from campaigns.clusters.sandbox import components, isolation, pki
 from campaigns.clusters.sandbox.addresses import NodeNetwork
+from campaigns.clusters.sandbox.back_off import BackOff
 from campaigns.clusters.sandbox.config import ImageConfig, SandboxConfig
 from campaigns.clusters.sandbox.credentials import Handed, write_credentials
 from campaigns.clusters.sandbox.furniture import furniture_manifests, furniture_not_ready
@@ -50,9 +51,6 @@ _START_WITHIN_S = 90.0
 """Deadline of each step of a boot: ten times what it takes on two idle cores, since machines are shared."""
 _REST_S = 0.5
 """Two dumps this far apart must be equal: controllers of a fresh cluster work off their queues within some 100 ms."""
-_BACK_OFF_S = 10.0
-"""kubelet's crash back-off (kubernetes/pkg/kubelet/kubelet.go, MaxCrashLoopBackOff's base), v1.36."""
-_BACK_OFF_MOST_S = 300.0
 """Likewise: MaxContainerBackOff."""
 _SYSTEM_IMAGES = {
     "registry.k8s.io/kube-proxy:v1.36.3": ("kube-proxy", "/usr/local/bin/kube-proxy"),
@@ -91,7 +89,7 @@ class Sandbox:
         self.forwarder = ForwarderClient(self._run / "forwarder.sock", timeout_s=10)
         self._baseline: Baseline | None = None
         self._containers: frozenset[str] = frozenset()
-        self._due: dict[str, float] = {}
+        self._back_off = BackOff()
         self._held: set[str] = set()
         self._capped: dict[str, str] = {}
         self._guarded_at = 0.0
@@ -377,16 +375,13 @@ class Sandbox:
     # ending
 
     def tend(self) -> None:
-        """Starts what has ended again, as kubelet (static pods) and systemd (kubelets) would: at once, then after 10 s,
-        20 s, …, at most 5 min (kubelet's crash back-off)."""
+        """Starts what has ended again, as kubelet (static pods) and systemd (kubelets) would, with a back-off."""
         now = time.monotonic()
         for process in self.processes.values():
             if process.alive or process.name in self._held:
                 continue
-            due = self._due.setdefault(process.name, now)
-            if now >= due:
+            if self._back_off.due(process.name, now):
                 process.restart()
-                self._due[process.name] = now + min(_BACK_OFF_S * 2 ** (process.restarts - 1), _BACK_OFF_MOST_S)
         if now >= self._guarded_at + _GUARD_S:
             self._guarded_at = now
             self._guard()

@@ -77,7 +77,6 @@ _ALWAYS = (
     Deviation("etcd", "--quota-backend-bytes", "512 MiB", "2 GiB", "host guard: the data lives in memory"),
     Deviation("etcd", "--max-txn-ops", "10000", "128", "a rollback in few transactions"),
     Deviation("etcd", "--listen-metrics-urls", "port 2384", "port 2381", "the forwarder listens on 2381"),
-    Deviation("kube-apiserver", "--etcd-compaction-interval", "0", "5m", "keeps the history of an experiment"),
     Deviation("kubelet", "cgroups", "none per pod", "cgroupsPerQOS", "no root: resource limits are not enforced"),
     Deviation("kubelet", "KubeletInUserNamespace, failSwapOn", "true, false", "false, true", "no root"),
     Deviation("kubelet", "evictionHard", "memory 1Mi", "memory 100Mi, disk 10%", "disk and memory are the host's"),
@@ -200,7 +199,6 @@ def kube_apiserver(
     encryption  file that holds `encryption_config`: Secrets are encrypted at rest"""
     values: dict[str, object] = {
         "etcd-servers": f"{'https' if etcd_tls else 'http'}://127.0.0.1:{FORWARDER_PORT}",
-        "etcd-compaction-interval": "0",
         "secure-port": API_PORT,
         "bind-address": "0.0.0.0",  # noqa: S104 - all addresses of a namespace of its own
         "advertise-address": CONTROL_PLANE_ADDRESS,

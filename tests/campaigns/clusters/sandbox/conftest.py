@@ -2,7 +2,7 @@
 
 One pytest is started in new namespaces (see namespaces.py) with all that were chosen, beside the others, which go
 first; it writes a report a line, and they are told here as if they had run here (as pytest-xdist does it, whose first
-worker starts it and whose every worker tells what it is asked for). So a module marked `pytestmark = pytest.mark.inside`
+worker starts it and whose every worker tells what it is asked for). So a module with `pytestmark = pytest.mark.inside`
 may mount, make networks and change users.
 """
 

@@ -132,7 +132,6 @@ def test_every_setting_that_always_deviates_is_what_is_said() -> None:
     assert found["etcd"]["--quota-backend-bytes"] == str(512 << 20)
     assert found["etcd"]["--max-txn-ops"] == "10000" and found["etcd"]["--unsafe-no-fsync"] == "true"
     assert found["etcd"]["--listen-client-urls"].startswith("http://127.0.0.1:")
-    assert found["kube-apiserver"]["--etcd-compaction-interval"] == "0"
     assert found["kubelet"]["maxPods"] == str(components.MAX_PODS_PER_NODE)
     assert found["kube-proxy"]["mode"] == "nftables" and found["kube-proxy"]["nodePortAddresses"] == '["primary"]'
 

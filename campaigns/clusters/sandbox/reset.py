@@ -30,6 +30,8 @@ __all__ = ["Baseline", "NodeState", "differences", "node_state", "rollback"]
 _STILL_S = 0.4
 """The key space must stay equal for so long: controllers react to a rollback within some ten milliseconds, and
 kubelets, which stop containers first, with their next event (PLEG relists once a second at most)."""
+_LOOK_S, _NODES_LOOK_S = 0.05, 0.15
+"""How often the key space is looked at, and the nodes, each of which costs two processes a look."""
 _EMPTY_CHAIN = re.compile(r"^\s*chain \S+ \{\s*\}\n", re.MULTILINE)
 _NODE_PREFIX = "/registry/minions/"
 
@@ -128,27 +130,30 @@ def rollback(
     """Rolls back and proves it; returns the proof in words. `node_now` tells what is not as it was on the nodes (node
     → in words; empty when clean). ClusterError with what differed last if the deadline comes first."""
     deadline = time.monotonic() + within_s
-    rounds, clean_since = 0, None
+    rounds, seen, clean_since = 0, -1, None
     last: list[str] = []  # what differed when last something did: it may be gone just when the deadline comes
     while time.monotonic() < deadline:
-        puts, deletes = differences(baseline.keys, keyspace.dump())
-        left = [*puts, *deletes]
-        hard = [key for key in left if not is_volatile(key)]
-        if left:
-            keyspace.write(puts, deletes)
-            rounds, last = rounds + 1, left
-        if hard:
-            clean_since = None
-            continue
-        dirty = node_now()
-        if dirty:
-            clean_since = None
-            last = [f"{node}: {what}" for node, what in dirty.items()]
-        elif clean_since is None:
-            clean_since = time.monotonic()
-        elif time.monotonic() - clean_since >= _STILL_S:
-            compared = sum(not is_volatile(key) for key in baseline.keys)
-            return f"{compared} keys equal to the baseline after {rounds} rounds; {len(baseline.nodes)} nodes clean"
-        time.sleep(0.05)
+        revision = keyspace.revision()
+        if revision != seen:  # the whole is read only if something was written
+            puts, deletes = differences(baseline.keys, keyspace.dump())
+            seen = revision
+            if left := [*puts, *deletes]:
+                keyspace.write(puts, deletes)
+                rounds, last = rounds + 1, left
+            if any(not is_volatile(key) for key in left):
+                clean_since = None
+                time.sleep(_LOOK_S)
+                continue
+        still = clean_since is not None and time.monotonic() - clean_since >= _STILL_S
+        if clean_since is None or still:  # asking nodes costs most: when keys are clean, and at the end
+            if dirty := node_now():
+                clean_since = None
+                last = [f"{node}: {what}" for node, what in dirty.items()]
+            elif still:
+                compared = sum(not is_volatile(key) for key in baseline.keys)
+                return f"{compared} keys equal to the baseline after {rounds} rounds; {len(baseline.nodes)} nodes clean"
+            else:
+                clean_since = time.monotonic()
+        time.sleep(_LOOK_S if clean_since else _NODES_LOOK_S)
     shown = ", ".join(last[:5]) + (f" and {len(last) - 5} more" if len(last) > 5 else "")
     raise ClusterError(f"the baseline did not come back to stay within {within_s:g} s; differed last: {shown or '-'}")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from injector.codec import locate
 from injector.errors import FaultError
-from injector.faults import MODELS, Parameters, Registry, Scope
-from injector.rules import JSONValue, Told
+from injector.faults import ALONE, MODELS, Parameters, Registry, Scope, Surroundings
+from injector.rules import IN_TURN, Delivery, JSONValue
 
 __all__ = ["Corruption", "corrupt"]
 
@@ -16,27 +16,36 @@ __all__ = ["Corruption", "corrupt"]
 class Corruption:
     """What became of a stored value.
 
-    after   the whole value to write; b"" where nothing is to be written (`told` is then set)
+    after   the whole value to write; b"" where nothing is to be written (`delivery.told` is then set)
     span    [start, end) in the value before: the bytes that were changed (empty where a field was inserted); the
             lengths around them changed too if the size did
     field_before/field_after   the field's value as JSON (None if absent), None for message faults
-    told    set for a dropped message: what the channel tells its sender
+    delivery   how the message is to be delivered
+    key     the etcd key that the value is to be stored under instead of its own
     """
 
     after: bytes
     span: tuple[int, int]
     field_before: JSONValue = None
     field_after: JSONValue = None
-    told: Told | None = None
+    delivery: Delivery = IN_TURN
+    key: bytes | None = None
 
 
 def corrupt(
-    value: bytes, model: str, parameters: Parameters, field: str | None, *, models: Registry = MODELS
+    value: bytes,
+    model: str,
+    parameters: Parameters,
+    field: str | None,
+    *,
+    around: Surroundings = ALONE,
+    models: Registry = MODELS,
 ) -> Corruption:
     """The fault `model` with `parameters` done to `field` of a stored value, or to the whole message if it is None.
 
-    Pure. Never returns the bytes it was given. Raises FaultError where the model, its parameters, the field and the
-    value do not fit each other (all wrong parameters at once), CodecError where the bytes are no stored object.
+    Pure. Never returns a message as it was: value, key or delivery differ. Raises FaultError where the model, its
+    parameters, the field and the value do not fit each other (all wrong parameters at once), CodecError where the bytes
+    are no stored object.
     """
     chosen = models[model]
     problems = chosen.check_parameters(parameters, where="")
@@ -47,13 +56,14 @@ def corrupt(
     if chosen.scope is Scope.FIELD and field is None:
         raise FaultError(f"{model} is done to a field; the target names none")
     located = locate(value, field) if field is not None else None
-    change = chosen.apply(value, located, parameters)
-    if change.after == value:
+    change = chosen.apply(value, located, parameters, around)
+    if change.after == value and change.key is None and change.delivery == IN_TURN:
         raise FaultError(f"{model} on {field or 'the message'} changes nothing")
     return Corruption(
         after=change.after,
         span=change.span,
         field_before=change.field_before,
         field_after=change.field_after,
-        told=change.told,
+        delivery=change.delivery,
+        key=change.key,
     )

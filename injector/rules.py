@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from injector.targets import Channel, Target
 
-__all__ = ["Firing", "JSONValue", "NearMiss", "Rule", "Told"]
+__all__ = ["IN_TURN", "Delivery", "Firing", "JSONValue", "NearMiss", "Rule", "Told"]
 
 JSONValue = None | bool | int | float | str | list["JSONValue"] | dict[str, "JSONValue"]
 
@@ -22,15 +22,37 @@ class Told(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """How a message is delivered instead of once, at once and in its turn.
+
+    told      not at all: what its sender is told
+    delay_s   so many seconds later
+    copies    so often, one right behind the other
+    behind    after the next so many messages that go the same way
+    """
+
+    told: Told | None = None
+    delay_s: float = 0.0
+    copies: int = 1
+    behind: int = 0
+
+
+IN_TURN = Delivery()
+"""Once, at once and in its turn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One fault on one target in one channel. `model` names an entry of the fault-model registry
-    (injector.faults); `parameters` are that model's own, already checked."""
+    (injector.faults); `parameters` are that model's own, already checked. `times`: how often it fires, from the
+    target's n-th occurrence on; None: until it is disarmed."""
 
     id: str
     channel: Channel
     model: str
     target: Target
     parameters: Mapping[str, JSONValue] = field(default_factory=dict)
+    times: int | None = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

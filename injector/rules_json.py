@@ -34,6 +34,7 @@ def rule_to_json(rule: Rule) -> dict[str, JSONValue]:
         "channel": rule.channel.value,
         "model": rule.model,
         "parameters": dict(rule.parameters),
+        **({} if rule.times == 1 else {"times": rule.times}),
         "target": {
             "kind": target.kind,
             "group": target.group,
@@ -46,7 +47,7 @@ def rule_to_json(rule: Rule) -> dict[str, JSONValue]:
 
 def rule_from_json(document: Document) -> Rule:
     """The rule again. ValueError if the document is none."""
-    _only(document, ("id", "channel", "model", "parameters", "target"))
+    _only(document, ("id", "channel", "model", "parameters", "times", "target"))
     target = _object(document, "target")
     _only(target, ("kind", "group", "identity", "field", "occurrence"))
     return Rule(
@@ -54,6 +55,7 @@ def rule_from_json(document: Document) -> Rule:
         channel=Channel(_text(document, "channel")),
         model=_text(document, "model"),
         parameters=_object(document, "parameters") if "parameters" in document else {},
+        times=1 if "times" not in document else None if document["times"] is None else _integer(document, "times"),
         target=Target(
             kind=_text(target, "kind"),
             identity=_text(target, "identity"),

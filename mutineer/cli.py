@@ -24,7 +24,9 @@ except ModuleNotFoundError:
 
 __all__ = ["cli", "main"]
 
-COMMANDS = ("doctor", "assets", "sandbox", "quickstart", "run", "show", "report", "incidents", "schema", "completion")
+COMMANDS = (
+    "doctor", "assets", "sandbox", "quickstart", "run", "show", "report", "incidents", "faults", "schema", "completion",
+)  # fmt: skip
 
 
 class _Commands(click.Group):

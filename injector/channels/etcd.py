@@ -31,7 +31,7 @@ from injector.corrupt import Corruption, corrupt
 from injector.errors import CodecError, FaultError, WireError
 from injector.faults import MODELS
 from injector.identity import Identified, IdentityTracker
-from injector.rules import Firing, NearMiss, Rule, Told
+from injector.rules import Delivery, Firing, NearMiss, Rule, Told
 from injector.targets import Channel
 from injector.wire.inspection import Answer, Decision, Drop, Replace
 
@@ -192,7 +192,7 @@ class EtcdChannel:
         except (FaultError, CodecError) as error:
             self.note(identified.identity, str(error))
             return None
-        told = corruption.told
+        told = corruption.delivery.told
         self._firing = Firing(
             rule_id=self.rule.id,
             at_s=self._clock(),
@@ -264,7 +264,7 @@ def _corrupted(rule: Rule, write: Write) -> Corruption:
         raise FaultError(f"this write is a {write.operation} without a value; {rule.model} needs one")
     if not write.around:  # the model needs bytes to lose; a delete has none
         told = Told(str(rule.parameters.get("told", Told.ERROR)))
-        return Corruption(after=b"", span=(0, 0), told=told)
+        return Corruption(after=b"", span=(0, 0), delivery=Delivery(told=told))
     return corrupt(write.value, rule.model, rule.parameters, rule.target.field)
 
 

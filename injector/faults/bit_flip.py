@@ -13,7 +13,7 @@ from __future__ import annotations
 from injector.codec import Located, encode_scalar, encode_varint, integer_range
 from injector.errors import FaultError, Problem
 from injector.faults.field_change import change_field, need_field
-from injector.faults.model import Change, Parameters, Scope
+from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
 from injector.faults.parameters import Parameter, check, integer
 from injector.rules import JSONValue
 
@@ -37,16 +37,23 @@ class BitFlip:
     name = "bit-flip"
     scope = Scope.FIELD
     causes = (
-        "a bit of memory flips in the component that computed or serialised the value (machines without ECC, or with "
-        "errors that ECC does not see)",
-        "a bit flips on disk or in a network card's buffer and the checksum is computed after it",
-        "an off-by-one or sign error in a controller, as far as its effect goes",
+        Cause(
+            Origin.MEMORY,
+            "a bit flips in the component that computed or serialised the value (no ECC, or an "
+            "error that it does not see)",
+        ),
+        Cause(
+            Origin.NETWORK,
+            "a bit flips in a network card's buffer or on disk, and the checksum is computed after it",
+        ),
+        Cause(Origin.SOFTWARE, "an off-by-one or sign error in a controller, as far as its effect goes"),
     )
+    incidents = ("etcd-pod-bytes-flipped",)
 
     def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
         return check(parameters, _DECLARED, where=where, file=file)
 
-    def apply(self, value: bytes, located: Located | None, parameters: Parameters) -> Change:
+    def apply(self, value: bytes, located: Located | None, parameters: Parameters, around: Surroundings) -> Change:
         field = need_field(located, self.name)
         bit = parameters.get("bit", 0)
         assert isinstance(bit, int)

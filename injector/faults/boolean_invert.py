@@ -1,11 +1,14 @@
-"""boolean-invert: true becomes false, false becomes true. No parameters."""
+"""boolean-invert: true becomes false, false becomes true.
+
+No parameters.
+"""
 
 from __future__ import annotations
 
 from injector.codec import Located, encode_scalar
 from injector.errors import FaultError, Problem
 from injector.faults.field_change import change_field, need_field
-from injector.faults.model import Change, Parameters, Scope
+from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
 from injector.faults.parameters import check
 
 __all__ = ["BooleanInvert"]
@@ -15,15 +18,19 @@ class BooleanInvert:
     name = "boolean-invert"
     scope = Scope.FIELD
     causes = (
-        "a condition that is the wrong way round in a controller",
-        "a default that differs between two versions of a component",
-        "a bit flip in the one byte that holds a boolean",
+        Cause(
+            Origin.SOFTWARE,
+            "a condition that is the wrong way round in a controller, or a default that differs between two versions",
+        ),
+        Cause(Origin.MEMORY, "a bit flips in the one byte that holds a boolean"),
+        Cause(Origin.HUMAN, "a switch in a manifest or chart that is read as its opposite"),
     )
+    incidents: tuple[str, ...] = ()
 
     def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
         return check(parameters, (), where=where, file=file)
 
-    def apply(self, value: bytes, located: Located | None, parameters: Parameters) -> Change:
+    def apply(self, value: bytes, located: Located | None, parameters: Parameters, around: Surroundings) -> Change:
         field = need_field(located, self.name)
         if field.type != "bool":
             raise FaultError(f"{field.path} is of type {field.type}; boolean-invert is for booleans")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from injector.codec import Located, decode_scalar, raw_span
 from injector.errors import CodecError, FaultError, Problem
 from injector.faults.field_change import need_field
-from injector.faults.model import Change, Parameters, Scope
+from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
 from injector.faults.parameters import check, integer, one_of
 from injector.rules import JSONValue
 
@@ -30,15 +30,23 @@ class ByteFlip:
     name = "byte-flip"
     scope = Scope.EITHER
     causes = (
-        "corruption between serialisation and disk: memory, a buffer, a proxy, a network card's offload",
-        "a page of the database goes bad under etcd (bbolt does not checksum values)",
-        "a serialiser's bug that writes a wrong tag or length",
+        Cause(
+            Origin.MEMORY,
+            "a byte goes bad between serialisation and disk: memory, a buffer, the page cache "
+            "(bbolt does not checksum values)",
+        ),
+        Cause(Origin.NETWORK, "a proxy or a network card's offload corrupts what it passes on"),
+        Cause(Origin.SOFTWARE, "a serialiser writes a wrong tag or length"),
+    )
+    incidents = (
+        "etcd-pod-bytes-flipped",
+        "etcd-node-invalid-json-blocks-list",
     )
 
     def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
         return check(parameters, _DECLARED, where=where, file=file, exclusive=("bit", "xor"))
 
-    def apply(self, value: bytes, located: Located | None, parameters: Parameters) -> Change:
+    def apply(self, value: bytes, located: Located | None, parameters: Parameters, around: Surroundings) -> Change:
         if located is not None and "part" in parameters:
             raise FaultError(f"`part` is for faults on the whole message; the target names the field {located.path}")
         part = str(parameters.get("part", "raw"))

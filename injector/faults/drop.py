@@ -8,10 +8,11 @@ The model only declares it; the channel keeps the message back and answers. `aft
 from __future__ import annotations
 
 from injector.codec import Located
-from injector.errors import FaultError, Problem
-from injector.faults.model import Change, Parameters, Scope
+from injector.errors import Problem
+from injector.faults.field_change import need_message
+from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
 from injector.faults.parameters import check, one_of
-from injector.rules import Told
+from injector.rules import Delivery, Told
 
 __all__ = ["Drop"]
 
@@ -22,15 +23,23 @@ class Drop:
     name = "drop"
     scope = Scope.MESSAGE
     causes = (
-        "a connection that breaks between kube-apiserver and etcd, a partition, an overloaded member (error, timeout)",
-        "a write acknowledged before it is durable: a lying disk cache, a power cut, a restored snapshot (success)",
-        "a component that logs an error and goes on as if it had written",
+        Cause(Origin.NETWORK, "a connection that breaks, a partition, an overloaded member (error, timeout)"),
+        Cause(
+            Origin.MEMORY,
+            "a write acknowledged before it is durable: a lying disk cache, a power cut, a restored snapshot (success)",
+        ),
+        Cause(Origin.SOFTWARE, "a component that logs an error and goes on as if it had written"),
+    )
+    incidents = (
+        "etcd-32-missing-keys-after-rolling-replacement",
+        "foreground-delete-lost-event-2023",
+        "kcm-silent-after-lock-update-timeout",
     )
 
     def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
         return check(parameters, _DECLARED, where=where, file=file)
 
-    def apply(self, value: bytes, located: Located | None, parameters: Parameters) -> Change:
-        if located is not None:
-            raise FaultError(f"drop loses the whole message; the target names the field {located.path}")
-        return Change(after=b"", span=(0, len(value)), told=Told(str(parameters.get("told", Told.ERROR))))
+    def apply(self, value: bytes, located: Located | None, parameters: Parameters, around: Surroundings) -> Change:
+        need_message(located, self.name)
+        told = Told(str(parameters.get("told", Told.ERROR)))
+        return Change(after=b"", span=(0, len(value)), delivery=Delivery(told=told))

@@ -2,18 +2,52 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from injector.codec import Located
 from injector.errors import FaultError, Problem
-from injector.rules import JSONValue, Told
+from injector.rules import IN_TURN, Delivery, JSONValue
 
-__all__ = ["Change", "FaultModel", "Parameters", "Registry", "Scope"]
+__all__ = [
+    "ALONE",
+    "Alone",
+    "Cause",
+    "Change",
+    "Description",
+    "FaultModel",
+    "Origin",
+    "Parameters",
+    "Registry",
+    "Scope",
+    "Surroundings",
+    "description_of",
+]
 
 Parameters = Mapping[str, JSONValue]
+
+
+class Origin(StrEnum):
+    """Where a fault comes from outside of laboratories."""
+
+    MEMORY = "memory or disk"
+    SOFTWARE = "software bug"
+    HUMAN = "human"
+    OPERATOR = "operator"
+    """A controller that someone added to the cluster."""
+    NETWORK = "network"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """How a fault comes about, in words."""
+
+    origin: Origin
+    words: str
 
 
 class Scope(StrEnum):
@@ -29,20 +63,48 @@ class Change:
     """What a model made of one stored value.
 
     after   the whole value; b"" where nothing is to be written
-    span    [start, end) in the value before: what was changed
+    span    [start, end) in the value before: what was changed (empty where nothing of it was)
     field_before/field_after   the field's value as JSON, None for message faults
-    told    for a message that is not to arrive, what its sender is told; the channel does it
+    delivery   how the message is to be delivered; the channel does it
+    key     the etcd key that the value is to be stored under instead of its own
     """
 
     after: bytes
     span: tuple[int, int]
     field_before: JSONValue = None
     field_after: JSONValue = None
-    told: Told | None = None
+    delivery: Delivery = IN_TURN
+    key: bytes | None = None
+
+
+class Surroundings(Protocol):
+    """What a channel knows besides the value at hand."""
+
+    def previous(self) -> bytes | None:
+        """The object's stored value before this one; None where there was none, or none was seen."""
+        ...
+
+    def other(self, identity: str) -> tuple[bytes, bytes] | None:
+        """Key and stored value of another live object by its stable identity; None if there is none."""
+        ...
+
+
+class Alone:
+    """Surroundings of a value of which nothing else is known."""
+
+    def previous(self) -> bytes | None:
+        return None
+
+    def other(self, identity: str) -> tuple[bytes, bytes] | None:
+        return None
+
+
+ALONE = Alone()
 
 
 class FaultModel(Protocol):
-    """A way in which a stored value goes wrong. Pure: bytes in, bytes out."""
+    """A way in which a stored value goes wrong. Pure: bytes in, bytes out. The docstring of its file is what users
+    read: `NAME: what it does.`, then its parameters and what else is to be known."""
 
     @property
     def name(self) -> str:
@@ -53,8 +115,11 @@ class FaultModel(Protocol):
     def scope(self) -> Scope: ...
 
     @property
-    def causes(self) -> tuple[str, ...]:
-        """How this happens outside of laboratories, in words."""
+    def causes(self) -> tuple[Cause, ...]: ...
+
+    @property
+    def incidents(self) -> tuple[str, ...]:
+        """Real ones, by their id in failure_db, in which this happened or whose error it makes."""
         ...
 
     def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
@@ -62,10 +127,25 @@ class FaultModel(Protocol):
         parameters in `file`, e.g. `faults[2].parameters`."""
         ...
 
-    def apply(self, value: bytes, located: Located | None, parameters: Parameters) -> Change:
+    def apply(self, value: bytes, located: Located | None, parameters: Parameters, around: Surroundings) -> Change:
         """The fault done to one stored value; `located` is None for a message fault. The parameters have been checked.
         Raises FaultError where the model does not fit the field or the value."""
         ...
+
+
+class Description(NamedTuple):
+    """What users are told of a model: one line, and the rest."""
+
+    summary: str
+    details: str
+
+
+def description_of(model: FaultModel) -> Description:
+    """From the docstring of the model's file."""
+    text = inspect.cleandoc(sys.modules[type(model).__module__].__doc__ or "")
+    first, _, rest = text.partition("\n\n")
+    summary = " ".join(first.removeprefix(f"{model.name}: ").split())
+    return Description(summary.removesuffix("."), rest.strip())
 
 
 class Registry:

@@ -10,7 +10,7 @@ from injector.errors import Problem
 from injector.faults.model import Parameters
 from injector.rules import JSONValue
 
-__all__ = ["Parameter", "check", "integer", "one_of"]
+__all__ = ["Parameter", "check", "integer", "number", "one_of", "text"]
 
 Test = Callable[[JSONValue], bool]
 
@@ -37,6 +37,20 @@ def integer(name: str, least: int | None = None, greatest: int | None = None) ->
         )
 
     return Parameter(name, f"a whole number{limits}", fits)
+
+
+def number(name: str, least: float, greatest: float) -> Parameter:
+    """A number, whole or not; limits are inclusive."""
+
+    def fits(value: JSONValue) -> bool:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= greatest
+
+    return Parameter(name, f"a number from {least:g} to {greatest:g}", fits)
+
+
+def text(name: str) -> Parameter:
+    """A text that is not empty."""
+    return Parameter(name, "a text", lambda value: isinstance(value, str) and bool(value))
 
 
 def one_of(name: str, choices: Sequence[str]) -> Parameter:

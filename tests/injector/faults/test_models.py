@@ -11,8 +11,24 @@ from injector.corrupt import corrupt
 from injector.errors import CodecError, FaultError
 from injector.faults import MODELS, Registry, Scope
 from injector.faults.drop import Drop
-from injector.rules import Told
+from injector.rules import IN_TURN, Delivery, Told
 from tests.injector.stored import envelope, golden, raw_of
+
+DEPLOYMENT = "Deployment/default/web"
+SERVICE_UID, DEPLOYMENT_UID = "f96ffaa0-c27c-4db1-bb61-fb83f1d3b7c2", "9b0295bd-68c1-451b-bde8-99fe2378d75d"
+
+
+class Cluster:
+    """One Deployment, and an earlier version of whatever is asked for."""
+
+    def __init__(self, previous: bytes | None = None) -> None:
+        self._previous = previous
+
+    def previous(self) -> bytes | None:
+        return self._previous
+
+    def other(self, identity: str) -> tuple[bytes, bytes] | None:
+        return (b"/registry/deployments/default/web", golden("deployment")) if identity == DEPLOYMENT else None
 
 
 def test_the_models_that_ship_are_known_by_name_scope_and_causes() -> None:
@@ -21,9 +37,15 @@ def test_the_models_that_ship_are_known_by_name_scope_and_causes() -> None:
         "value-set": Scope.FIELD,
         "boolean-invert": Scope.FIELD,
         "byte-flip": Scope.EITHER,
+        "truncate": Scope.EITHER,
         "drop": Scope.MESSAGE,
+        "delay": Scope.MESSAGE,
+        "duplicate": Scope.MESSAGE,
+        "reorder": Scope.MESSAGE,
+        "stale": Scope.MESSAGE,
+        "wrong-key": Scope.MESSAGE,
     }
-    assert all(model.causes and all(model.causes) for model in MODELS)
+    assert all(model.causes and all(cause.words for cause in model.causes) for model in MODELS)
 
 
 def test_a_name_is_registered_once() -> None:
@@ -64,6 +86,20 @@ def test_an_unknown_model_is_named_with_those_there_are() -> None:
         ("deployment", "value-set", {"value": 5}, "spec.template.spec.priority", None, 5),
         ("deployment", "boolean-invert", {}, "spec.paused", False, True),
         ("pod", "boolean-invert", {}, "metadata.ownerReferences[0].controller", True, False),
+        ("deployment", "value-set", {"value": 2**32 + 5, "force": True}, "spec.replicas", 3, 5),
+        ("service", "value-set", {"object": DEPLOYMENT}, "metadata.uid", SERVICE_UID, DEPLOYMENT_UID),
+        (
+            "service",
+            "value-set",
+            {"object": DEPLOYMENT, "object_field": "spec.strategy.type"},
+            "spec.type",
+            "ClusterIP",
+            "RollingUpdate",
+        ),
+        ("deployment", "truncate", {}, "metadata.name", "web", "w"),
+        ("deployment", "truncate", {"lose": 1}, "metadata.name", "web", "we"),
+        ("deployment", "truncate", {"keep": 0}, "metadata.name", "web", ""),
+        ("deployment", "truncate", {"keep": 3}, "metadata.annotations[note]", "üñï", "ü"),
         ("deployment", "byte-flip", {"bit": 2}, "spec.replicas", 3, 7),
         ("deployment", "byte-flip", {"offset": -1, "xor": 3}, "metadata.name", "web", "wea"),
     ],
@@ -75,10 +111,12 @@ def test_a_field_gets_the_value_that_was_asked_for(
     if field.startswith("spec.tolerations"):
         value = envelope("v1", "Pod", b"\x12\x08\xb2\x01\x00\xb2\x01\x02\x28\x05")
         before, after = 5, 5 - 2**63
-    found = corrupt(value, model, parameters, field)
-    assert (found.field_before, found.field_after, found.told) == (before, after, None)
+    found = corrupt(value, model, parameters, field, around=Cluster())
+    assert (found.field_before, found.field_after, found.delivery) == (before, after, IN_TURN)
     assert locate(found.after, field).value == after
-    assert locate(found.after, field).payload == encode_scalar(locate(value, field).type, after)  # type: ignore[arg-type]
+    assert (
+        locate(found.after, field).payload == encode_scalar(locate(value, field).type, after) or "force" in parameters
+    )  # type: ignore[arg-type]
     assert found.span == locate(value, field).span or model == "byte-flip"
 
 
@@ -116,6 +154,21 @@ def test_a_field_fault_leaves_the_rest_of_the_object_as_it_was() -> None:
         ("deployment", "value-set", {"value": "3"}, "spec.replicas", "expected a whole number from -2147483648 to"),
         ("deployment", "value-set", {"value": 2**31}, "spec.replicas", "expected a whole number from -2147483648 to"),
         ("deployment", "value-set", {"value": 1}, "metadata.name", "of type string: expected a text, got 1"),
+        (
+            "deployment",
+            "value-set",
+            {"value": 2**31},
+            "spec.replicas",
+            "`force: true` stores it, and it is read as -2147",
+        ),
+        ("service", "value-set", {"object": "Pod/default/x"}, "spec.type", "there is no Pod/default/x whose spec.type"),
+        ("service", "value-set", {"object": DEPLOYMENT}, "spec.type", "Deployment/default/web: .* has no field 'type'"),
+        ("service", "truncate", {"keep": 3}, "metadata.name", "metadata.name has 3 bytes; it can't be cut to 3"),
+        ("service", "truncate", {"lose": 4}, "metadata.name", "it can't be cut to -1"),
+        ("deployment", "truncate", {}, "spec.replicas", "truncate is for strings and bytes"),
+        ("service", "delay", {}, "spec.type", "delay is done to a whole message; the target names the field spec.type"),
+        ("service", "stale", {}, None, "no earlier version of this object is known"),
+        ("service", "wrong-key", {"identity": "Pod/default/x"}, None, "there is no Pod/default/x whose key"),
         ("secret", "value-set", {"value": "?"}, "data[password]", "expected bytes in base64"),
         ("deployment", "value-set", {"extreme": "empty"}, "spec.replicas", "has no extreme 'empty'"),
         ("deployment", "value-set", {"extreme": "max"}, "metadata.name", "has no extreme 'max'"),
@@ -154,7 +207,7 @@ def test_what_does_not_fit_is_refused_in_words(
     name: str, model: str, parameters: dict[str, Any], field: str | None, message: str
 ) -> None:
     with pytest.raises(FaultError, match=message):
-        corrupt(golden(name), model, parameters, field)
+        corrupt(golden(name), model, parameters, field, around=Cluster())
 
 
 @pytest.mark.parametrize(
@@ -194,11 +247,50 @@ def test_messages_stored_as_json_are_flipped_too() -> None:
 @pytest.mark.parametrize("told", list(Told))
 def test_a_dropped_message_is_declared_with_what_its_sender_is_told(told: Told) -> None:
     found = corrupt(golden("pod"), "drop", {"told": str(told)}, None)
-    assert (found.after, found.told, found.span) == (b"", told, (0, len(golden("pod"))))
+    assert (found.after, found.delivery.told, found.span) == (b"", told, (0, len(golden("pod"))))
 
 
 def test_the_sender_of_a_dropped_message_is_told_an_error_unless_said_otherwise() -> None:
-    assert corrupt(golden("pod"), "drop", {}, None).told is Told.ERROR
+    assert corrupt(golden("pod"), "drop", {}, None).delivery.told is Told.ERROR
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters", "delivery"),
+    [
+        ("delay", {}, Delivery(delay_s=5.0)),
+        ("delay", {"seconds": 0.25}, Delivery(delay_s=0.25)),
+        ("duplicate", {}, Delivery(copies=2)),
+        ("duplicate", {"copies": 7}, Delivery(copies=7)),
+        ("reorder", {}, Delivery(behind=1)),
+        ("reorder", {"behind": 3}, Delivery(behind=3)),
+    ],
+)
+def test_what_is_done_to_the_delivery_leaves_the_value_alone(
+    model: str, parameters: dict[str, Any], delivery: Delivery
+) -> None:
+    found = corrupt(golden("pod"), model, parameters, None)
+    assert (found.after, found.delivery, found.key, found.span) == (golden("pod"), delivery, None, (0, 0))
+
+
+def test_a_truncated_message_has_lost_its_end() -> None:
+    value = golden("pod")
+    assert corrupt(value, "truncate", {}, None).after == value[: len(value) // 2]
+    found = corrupt(value, "truncate", {"lose": 7}, None)
+    assert (found.after, found.span) == (value[:-7], (len(value) - 7, len(value)))
+    assert corrupt(value, "truncate", {"keep": 0}, None).after == b""
+
+
+def test_a_stale_message_is_the_version_before() -> None:
+    before = golden("box")
+    found = corrupt(golden("pod"), "stale", {}, None, around=Cluster(before))
+    assert (found.after, found.key, found.delivery) == (before, None, IN_TURN)
+    with pytest.raises(FaultError, match="the same bytes; stale changes nothing"):
+        corrupt(golden("pod"), "stale", {}, None, around=Cluster(golden("pod")))
+
+
+def test_a_value_under_a_wrong_key_is_the_same_value() -> None:
+    found = corrupt(golden("service"), "wrong-key", {"identity": DEPLOYMENT}, None, around=Cluster())
+    assert (found.after, found.key) == (golden("service"), b"/registry/deployments/default/web")
 
 
 def test_bytes_that_are_no_object_can_t_be_corrupted() -> None:
@@ -222,7 +314,7 @@ def test_bytes_that_are_no_object_can_t_be_corrupted() -> None:
         ),
         ("bit-flip", {"bit": True}, ["c.yaml: f[0].p.bit: expected a whole number from 0 to 63, got True"]),
         ("value-set", {"value": 0}, []),
-        ("value-set", {}, ["c.yaml: f[0].p: expected `value` or `extreme`"]),
+        ("value-set", {}, ["c.yaml: f[0].p: expected `value`, `extreme` or `object`"]),
         (
             "value-set",
             {"value": [1], "extreme": "huge"},
@@ -246,6 +338,22 @@ def test_bytes_that_are_no_object_can_t_be_corrupted() -> None:
                 "c.yaml: f[0].p: bit and xor can't be given together",
             ],
         ),
+        (
+            "value-set",
+            {"value": 1, "object_field": "", "force": 1},
+            [
+                "c.yaml: f[0].p.object_field: expected a text, got ''",
+                "c.yaml: f[0].p.force: expected true or false, got 1",
+                "c.yaml: f[0].p: `object_field` needs `object`, the one that has the field",
+            ],
+        ),
+        ("truncate", {"keep": 0}, []),
+        ("truncate", {"keep": 1, "lose": 1}, ["c.yaml: f[0].p: keep and lose can't be given together"]),
+        ("delay", {"seconds": 0}, ["c.yaml: f[0].p.seconds: expected a number from 0.001 to 600, got 0"]),
+        ("duplicate", {"copies": 1}, ["c.yaml: f[0].p.copies: expected a whole number from 2 to 100, got 1"]),
+        ("reorder", {"behind": 0}, ["c.yaml: f[0].p.behind: expected a whole number from 1 to 1000, got 0"]),
+        ("stale", {"versions": 2}, ["c.yaml: f[0].p.versions: unknown parameter 'versions'; this model takes none"]),
+        ("wrong-key", {}, ["c.yaml: f[0].p: expected `identity`, the object whose key is used"]),
         ("drop", {"told": "success"}, []),
         ("drop", {"told": ["x"]}, ["c.yaml: f[0].p.told: expected one of error, timeout, success, got ['x']"]),
     ],

@@ -1,0 +1,62 @@
+"""truncate: the end is missing.
+
+`keep`  how many bytes are left; without it and without `lose` it is half of them
+`lose`  instead: how many bytes are missing
+
+Of a text or `bytes` field its value is cut (a text between two characters), and the object stays decodable. Of the
+whole message the stored bytes are cut, and it hardly ever does.
+"""
+
+from __future__ import annotations
+
+from injector.codec import Located
+from injector.errors import FaultError, Problem
+from injector.faults.field_change import change_field, need_field
+from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
+from injector.faults.parameters import check, integer
+
+__all__ = ["Truncate"]
+
+_DECLARED = (integer("keep", 0), integer("lose", 1))
+
+
+class Truncate:
+    name = "truncate"
+    scope = Scope.EITHER
+    causes = (
+        Cause(
+            Origin.MEMORY,
+            "a write that is cut short: a full disk, a power cut, a process that is killed in mid-write",
+        ),
+        Cause(
+            Origin.SOFTWARE,
+            "a buffer or column that is too small, a length that is counted in characters instead of bytes",
+        ),
+        Cause(Origin.HUMAN, "a template or a shell that cuts at a special character"),
+    )
+    incidents = ("etcd-node-invalid-json-blocks-list",)
+
+    def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
+        return check(parameters, _DECLARED, where=where, file=file, exclusive=("keep", "lose"))
+
+    def apply(self, value: bytes, located: Located | None, parameters: Parameters, around: Surroundings) -> Change:
+        if located is None:
+            kept = _kept(len(value), parameters, "the message")
+            return Change(after=value[:kept], span=(kept, len(value)))
+        field = need_field(located, self.name)
+        if field.type not in ("string", "bytes"):
+            raise FaultError(f"{field.path} is of type {field.type}; truncate is for strings and bytes")
+        kept = _kept(len(field.payload), parameters, field.path)
+        if field.type == "string":
+            while kept and field.payload[kept] & 0xC0 == 0x80:  # inside a character of UTF-8
+                kept -= 1
+        return change_field(value, field, field.payload[:kept])
+
+
+def _kept(size: int, parameters: Parameters, what: str) -> int:
+    lose = parameters.get("lose")
+    keep = size - lose if isinstance(lose, int) else parameters.get("keep", size // 2)
+    assert isinstance(keep, int)
+    if not 0 <= keep < size:
+        raise FaultError(f"{what} has {size} bytes; it can't be cut to {keep}")
+    return keep

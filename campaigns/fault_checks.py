@@ -81,8 +81,8 @@ def _between(fault: dict[str, JSONValue]) -> Found:
     model, channel, target = fault.get("model"), fault.get("channel"), fault.get("target")
     if isinstance(model, str) and model not in MODELS:
         yield "model", f"no fault model {model!r}{did_you_mean(model, MODELS.names())}"
-    if channel == Channel.AT_REST_WRITE and model == "drop":
-        yield "model", "drop loses a message on its way; nothing is on its way at rest"
+    if channel == Channel.AT_REST_WRITE and isinstance(model, str) and model in MODELS and MODELS[model].in_flight:
+        yield "model", f"{model} is done to a message on its way; nothing is on its way at rest"
     if not isinstance(target, dict):
         return
     if channel == Channel.AT_REST_WRITE and target.get("occurrence", 1) not in (1, None):

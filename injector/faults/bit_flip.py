@@ -36,6 +36,7 @@ _DECLARED = (
 class BitFlip:
     name = "bit-flip"
     scope = Scope.FIELD
+    in_flight = False
     causes = (
         Cause(
             Origin.MEMORY,

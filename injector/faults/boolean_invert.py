@@ -17,6 +17,7 @@ __all__ = ["BooleanInvert"]
 class BooleanInvert:
     name = "boolean-invert"
     scope = Scope.FIELD
+    in_flight = False
     causes = (
         Cause(
             Origin.SOFTWARE,

@@ -29,6 +29,7 @@ _DECLARED = (
 class ByteFlip:
     name = "byte-flip"
     scope = Scope.EITHER
+    in_flight = False
     causes = (
         Cause(
             Origin.MEMORY,

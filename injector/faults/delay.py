@@ -22,6 +22,7 @@ _DECLARED = (number("seconds", 0.001, _MOST_S),)
 class Delay:
     name = "delay"
     scope = Scope.MESSAGE
+    in_flight = True
     causes = (
         Cause(Origin.NETWORK, "a link that queues or retransmits, a virtual machine that pauses"),
         Cause(Origin.MEMORY, "a slow disk: answers take as long as fsync does"),

@@ -22,6 +22,7 @@ _DECLARED = (one_of("told", tuple(Told)),)
 class Drop:
     name = "drop"
     scope = Scope.MESSAGE
+    in_flight = True
     causes = (
         Cause(Origin.NETWORK, "a connection that breaks, a partition, an overloaded member (error, timeout)"),
         Cause(

@@ -23,6 +23,7 @@ _DECLARED = (integer("copies", 2, 100),)
 class Duplicate:
     name = "duplicate"
     scope = Scope.MESSAGE
+    in_flight = True
     causes = (
         Cause(Origin.NETWORK, "the answer, not the request, was lost, and a client or a proxy sends again"),
         Cause(Origin.SOFTWARE, "a watch that is opened again a little too early and repeats what was told already"),

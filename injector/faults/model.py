@@ -115,6 +115,11 @@ class FaultModel(Protocol):
     def scope(self) -> Scope: ...
 
     @property
+    def in_flight(self) -> bool:
+        """Whether it is done to how a message is delivered, so that there is nothing to do it to at rest."""
+        ...
+
+    @property
     def causes(self) -> tuple[Cause, ...]: ...
 
     @property

@@ -20,6 +20,7 @@ _DECLARED = (integer("behind", 1, 1000),)
 class Reorder:
     name = "reorder"
     scope = Scope.MESSAGE
+    in_flight = True
     causes = (
         Cause(Origin.NETWORK, "two connections race: what was sent first arrives second"),
         Cause(

@@ -18,6 +18,7 @@ __all__ = ["Stale"]
 class Stale:
     name = "stale"
     scope = Scope.MESSAGE
+    in_flight = False
     causes = (
         Cause(
             Origin.SOFTWARE,

@@ -23,6 +23,7 @@ _DECLARED = (integer("keep", 0), integer("lose", 1))
 class Truncate:
     name = "truncate"
     scope = Scope.EITHER
+    in_flight = False
     causes = (
         Cause(
             Origin.MEMORY,

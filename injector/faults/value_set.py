@@ -38,6 +38,7 @@ _SOURCES = ("value", "extreme", "object")
 class ValueSet:
     name = "value-set"
     scope = Scope.FIELD
+    in_flight = False
     causes = (
         Cause(
             Origin.SOFTWARE,

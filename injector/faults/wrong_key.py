@@ -21,6 +21,7 @@ _DECLARED = (text("identity"),)
 class WrongKey:
     name = "wrong-key"
     scope = Scope.MESSAGE
+    in_flight = False
     causes = (
         Cause(Origin.MEMORY, "a bit of the key flips, and it is another object's key"),
         Cause(Origin.SOFTWARE, "a controller that mixes up names or namespaces"),

@@ -25,7 +25,7 @@ _FIELD_MODELS = {
     "boolean-invert": "Inverted {what}",
     "field-remove": "Removed {what}",
     "byte-flip": "Flipped encoded bytes of {what}",
-    "stale": "Set {what} back to an older value",
+    "truncate": "Cut short {what}",
 }
 _MESSAGE_MODELS = {
     "byte-flip": "Flipped encoded bytes of {what}",

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from functools import cache
 
 from campaigns.spec_problems import did_you_mean
-from injector.codec import encode_scalar
+from injector.codec import encode_scalar, integer_range
 from injector.codec.nodes import INT_OR_STRING, LEAF_FIELDS
 from injector.codec.paths import parse_path
 from injector.codec.table import SCALARS, Field, shipped_table
@@ -21,7 +21,7 @@ from injector.faults import MODELS, Scope
 from injector.rules import JSONValue
 from injector.targets import Channel
 
-__all__ = ["check_document", "groups_of", "preferred_group"]
+__all__ = ["check_document", "check_fault", "groups_of", "preferred_group", "scalar_type"]
 
 _IDENTITY = re.compile(r"[A-Za-z]+(/[^/#\s]+){1,2}(#[1-9][0-9]*)?")
 
@@ -45,7 +45,7 @@ def check_document(document: dict[str, JSONValue], *, file: str, workloads: Coll
     seen: dict[str, int] = {}
     for i, fault in enumerate(faults if isinstance(faults, list) else []):
         if isinstance(fault, dict):
-            problems += _check_fault(fault, file=file, where=f"faults[{i}]")
+            problems += check_fault(fault, file=file, where=f"faults[{i}]")
             same = _content(fault)
             if same in seen:
                 problems.append(Problem(file, f"faults[{i}]", f"does the same as faults[{seen[same]}]"))
@@ -69,7 +69,8 @@ _LEGACY = ("extensions", "events.k8s.io")
 Events are stored as core."""
 
 
-def _check_fault(fault: dict[str, JSONValue], *, file: str, where: str) -> list[Problem]:
+def check_fault(fault: dict[str, JSONValue], *, file: str, where: str) -> list[Problem]:
+    """Every problem of one fault; `where` is its path in `file`."""
     problems = [Problem(file, f"{where}.{path}", words) for path, words in _between(fault)]
     model, parameters = fault.get("model"), fault.get("parameters", {})
     if isinstance(model, str) and model in MODELS and isinstance(parameters, dict):
@@ -148,11 +149,24 @@ def _check_type(fault: dict[str, JSONValue], field: str, type_name: str) -> Foun
         yield "target.field", f"{field} is of type {type_name}; boolean-invert is for booleans"
     if model == "bit-flip" and type_name == "bool":
         yield "target.field", f"{field} is of type bool; boolean-invert is for booleans"
-    if model == "value-set" and isinstance(parameters, dict) and "value" in parameters:
+    if not isinstance(parameters, dict) or parameters.get("force") is True:
+        return
+    if model == "value-set" and "value" in parameters:
         try:
             encode_scalar(type_name, parameters["value"])
         except CodecError as error:
-            yield "parameters.value", f"{field} is of type {type_name}: {error}"
+            beyond = integer_range(type_name) is not None and type(parameters["value"]) is int
+            forced = "; `force: true` stores it as it would be cut" if beyond else ""
+            yield "parameters.value", f"{field} is of type {type_name}: {error}{forced}"
+
+
+def scalar_type(kind: str, group: str, path: str) -> str | None:
+    """Scalar type of a field; None where there is none, or it depends on the object."""
+    try:
+        found = _type_of(kind, group, path)
+    except FaultError:
+        return None
+    return found if isinstance(found, str) else None
 
 
 def _type_of(kind: str, group: str, path: str) -> str | Problem | None:

@@ -25,7 +25,8 @@ except ModuleNotFoundError:
 __all__ = ["cli", "main"]
 
 COMMANDS = (
-    "doctor", "assets", "sandbox", "quickstart", "run", "show", "report", "incidents", "faults", "schema", "completion",
+    "doctor", "assets", "sandbox", "inject", "quickstart", "run", "show", "report", "incidents", "faults", "schema",
+    "completion",
 )  # fmt: skip
 
 

@@ -17,6 +17,6 @@ class ExitCode(IntEnum):
     ENVIRONMENT = 3
     """The harness or its environment failed."""
     INCONCLUSIVE = 4
-    """More inconclusive experiments than the policy allows."""
+    """More inconclusive experiments than the policy allows; a rule that was armed by hand and never matched."""
     INTERRUPTED = 130
     """Ctrl-C, as shells have it (128 + SIGINT)."""

@@ -132,6 +132,37 @@ def test_an_image_of_the_users_own_runs_from_a_file_in_the_users_folder(session:
     session.says("reset")
 
 
+def inject(session: Session, *argv: str) -> subprocess.CompletedProcess[str]:
+    whole = [sys.executable, "-m", "mutineer", "inject", "--cluster", "s", *argv]
+    return subprocess.run(whole, cwd=session.folder, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_a_value_is_changed_by_hand_and_put_back(session: Session) -> None:
+    of_dns = ("get", "service", "kube-dns", "-n", "kube-system", "-o", "jsonpath={.spec.selector.k8s-app}")
+    fault = ("Service/kube-system/kube-dns", "--field", "spec.selector[k8s-app]", "--value", "kube-dnt")
+    dry = inject(session, *fault, "--dry-run")
+    assert dry.returncode == 0 and '"kube-dns" → "kube-dnt"' in dry.stdout, dry.stderr
+    assert session.says("kubectl", *of_dns) == "kube-dns"
+    done = inject(session, *fault)
+    assert "accepted at revision" in done.stdout, done.stderr
+    wait_until(lambda: session.says("kubectl", *of_dns) == "kube-dnt", within_s=10, what="the API to tell it")
+    assert "by-hand: restored" in inject(session, "--undo").stdout
+    wait_until(lambda: session.says("kubectl", *of_dns) == "kube-dns", within_s=10, what="the API to tell it")
+
+
+def test_the_next_write_that_matches_is_changed_on_its_way(session: Session) -> None:
+    flight = ("--channel", "apiserver-to-etcd")
+    armed = inject(session, "ConfigMap/default/told", "--field", "data[a]", "--value", "z", *flight, "--wait", "0")
+    assert armed.stdout.startswith("armed"), armed.stderr
+    session.says("kubectl", "create", "configmap", "told", "--from-literal", "a=b")
+    assert session.says("kubectl", "get", "configmap", "told", "-o", "jsonpath={.data.a}") == "z"
+    assert '"b" → "z"' in inject(session, "--status").stdout
+    assert inject(session, "--disarm").stdout == "disarmed\n"
+    none = inject(session, "ConfigMap/default/never", "--model", "drop", *flight, "--wait", "0.5")
+    assert none.returncode == 4 and "no message matched within 0.5 s" in none.stderr
+    session.says("reset")
+
+
 def test_exit_codes_are_the_commands(session: Session) -> None:
     assert session.mutineer("exec", "--", "sh", "-c", "exit 7").returncode == 7
     failed = session.mutineer("kubectl", "get", "nosuch")

@@ -4,6 +4,7 @@
     {"do": "component", "name": …, "action": Action}    → {"ok": null}
     {"do": "node", "name": …, "action": Action}         → {"ok": null}
     {"do": "reset"}                                     → {"ok": {"rung", "seconds", "proof"}}
+    {"do": "inject" | "injected" | "disarm" | "undo"}   see campaigns.clusters.sandbox.injections
     anything that fails                                 → {"error": in words}
 
 A path in the file system leads into every network namespace, so this needs no port. Who may connect is who may open the

@@ -17,6 +17,7 @@ import dataclasses
 import os
 import resource
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -33,6 +34,7 @@ from campaigns.clusters.sandbox import components
 from campaigns.clusters.sandbox.config import SandboxConfig
 from campaigns.clusters.sandbox.control import SOCKET, ControlServer
 from campaigns.clusters.sandbox.doorway import Doorway
+from campaigns.clusters.sandbox.injections import Injections
 from campaigns.clusters.sandbox.pki import write_private
 from campaigns.clusters.sandbox.processes import wait_for
 from campaigns.record import Reset
@@ -71,6 +73,8 @@ class Kept(Protocol):
     def component(self, name: str, action: Action) -> None: ...
 
     def node(self, name: str, action: Action) -> None: ...
+
+    def inject(self, request: Mapping[str, JSONValue]) -> JSONValue: ...
 
     def tend(self) -> None: ...
 
@@ -123,6 +127,9 @@ class Keeper:
             case {"do": "reset"}:
                 with self._changing:
                     return dataclasses.asdict(self._reset())
+            case {"do": "inject" | "injected" | "disarm" | "undo"}:
+                with self._changing:
+                    return self._cluster.inject(request)
         raise ClusterError(f"no such request: {dict(request)!r:.200}")
 
     def _act(self, what: str, name: str, action: Action) -> None:
@@ -240,6 +247,8 @@ class _Booted:
         self.boot, self.health, self.shutdown = sandbox.boot, sandbox.health, sandbox.shutdown
         self.component, self.node = sandbox.component, sandbox.node
         self.tend, self.reap_orphans = sandbox.tend, sandbox.reap_orphans
+        self._undo = undo = config.work / "undo"
+        self.inject = Injections(sandbox.etcd_address, lambda: sandbox.etcd_tls, sandbox.forwarder, undo).answer
 
     def take_baseline(self) -> None:
         with contextlib.closing(KeySpace(self._sandbox.etcd_address, self._sandbox.etcd_tls)) as keyspace:
@@ -247,7 +256,9 @@ class _Booted:
 
     def rollback(self, *, within_s: float) -> Reset:
         with contextlib.closing(KeySpace(self._sandbox.etcd_address, self._sandbox.etcd_tls)) as keyspace:
-            return self._sandbox.rollback(keyspace, within_s=within_s)
+            done = self._sandbox.rollback(keyspace, within_s=within_s)
+        shutil.rmtree(self._undo, ignore_errors=True)  # the rollback has undone it all
+        return done
 
 
 def main(arguments: list[str], make: Callable[[SandboxConfig], Kept] = _Booted) -> int:

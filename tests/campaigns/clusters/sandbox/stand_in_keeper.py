@@ -15,7 +15,7 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from campaigns.clusters.protocol import Action
@@ -24,6 +24,7 @@ from campaigns.clusters.sandbox.config import SandboxConfig
 from campaigns.record import Reset
 from classifiers.observation import ComponentHealth
 from injector.errors import ClusterError
+from injector.rules import JSONValue
 
 COMPONENTS = ("etcd", "kube-apiserver", "kube-scheduler")
 
@@ -84,6 +85,9 @@ class StandIn:
 
     def node(self, name: str, action: Action) -> None:
         self.states[name] = action
+
+    def inject(self, request: Mapping[str, JSONValue]) -> JSONValue:
+        raise ClusterError("a stand-in has no etcd")
 
     def tend(self) -> None:
         self.tended += 1

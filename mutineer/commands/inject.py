@@ -1,0 +1,342 @@
+"""`mutineer inject`: one fault, now, on a running sandbox."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from injector.errors import InputError, Problem
+from mutineer.exit_codes import ExitCode
+
+if TYPE_CHECKING:  # what a command runs is loaded when it runs: help and completion stay quick
+    from rich.text import Text
+
+    from injector.rules import Firing, JSONValue
+
+__all__ = ["command"]
+
+SCHEMA = 1
+"""Of the `--json` output; counts incompatible changes."""
+
+_ASK_WITHIN_S = 60.0
+_LOOK_S = 0.2
+"""How often a rule that is armed is asked whether it has fired."""
+_ID = "by-hand"
+_CHANNELS = ("at-rest-write", "apiserver-to-etcd")
+"""injector.targets.Channel, which a test compares."""
+_HEX_WIDTH = 49
+"""Of a line of 16 bytes, and a space."""
+_OPTIONS = {
+    "channel": "--channel",
+    "model": "--model",
+    "parameters": "--set",
+    "parameters.value": "--value",
+    "target.field": "--field",
+    "target.group": "--group",
+    "target.identity": "OBJECT",
+    "target.kind": "OBJECT",
+    "target.occurrence": "--occurrence",
+}
+"""Where in a spec → which option says it here."""
+
+
+def _complete_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from campaigns.clusters.sandbox import outside
+
+    return [name for name in outside.running() if name.startswith(incomplete)]
+
+
+def _complete_models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from injector.faults import MODELS
+
+    return [name for name in MODELS.names() if name.startswith(incomplete)]
+
+
+@click.command("inject")
+@click.argument("target", metavar="OBJECT", required=False)
+@click.option("--cluster", default="default", show_default=True, metavar="NAME", shell_complete=_complete_names,
+              help="Which sandbox.")  # fmt: skip
+@click.option("--field", metavar="PATH", help="Of the object, such as 'spec.selector[app]' (`mutineer fields KIND`).")
+@click.option("--model", metavar="MODEL", shell_complete=_complete_models,
+              help="Fault model, see `mutineer faults list` (default with --value: value-set).")  # fmt: skip
+@click.option("--value", metavar="VALUE", help="Short for --set value=VALUE.")
+@click.option("--set", "parameters", multiple=True, metavar="NAME=VALUE",
+              help="A parameter of the model; may be repeated.")  # fmt: skip
+@click.option("--channel", type=click.Choice(_CHANNELS), default=_CHANNELS[0], show_default=True,
+              help="at-rest-write: at once, in etcd; others: the next message that matches.")  # fmt: skip
+@click.option("--group", help="API group of the kind, where several have it.")
+@click.option("--occurrence", type=click.IntRange(1), default=1, show_default=True,
+              help="The n-th message that matches.")  # fmt: skip
+@click.option("--wait", "wait_s", type=click.FloatRange(0), default=60.0, show_default=True, metavar="SECONDS",
+              help="How long to wait for that message; 0: leave the rule armed.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Show the object, field and bytes; change nothing.")
+@click.option("--status", "action", flag_value="status", help="What is armed, and what it did.")
+@click.option("--disarm", "action", flag_value="disarm", help="Disarm what is armed.")
+@click.option("--undo", "action", flag_value="undo", help="Put back every value that was changed at rest.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+def command(
+    target: str | None,
+    cluster: str,
+    field: str | None,
+    model: str | None,
+    value: str | None,
+    parameters: Sequence[str],
+    channel: str,
+    group: str | None,
+    occurrence: int,
+    wait_s: float,
+    dry_run: bool,
+    action: str | None,
+    as_json: bool,
+) -> None:
+    """Inject one fault into a running sandbox.
+
+    OBJECT is KIND/NAMESPACE/NAME, or KIND/NAME for what has no namespace. The value before is recorded first, so that
+    --undo puts it back; `mutineer sandbox reset` undoes everything.
+
+    \b
+    Examples:
+      mutineer inject Service/default/web --field 'spec.selector[app]' --value wec --dry-run
+      mutineer inject Service/default/web --field 'spec.selector[app]' --value wec
+      mutineer inject Deployment/default/web --field spec.replicas --model bit-flip --set bit=4 \\
+        --channel apiserver-to-etcd --wait 120
+      mutineer inject --undo
+    """
+    from campaigns.clusters.sandbox import outside
+
+    if action is not None:
+        if target is not None:
+            raise click.UsageError(f"--{action} takes no OBJECT")
+        _act(outside.find_running(cluster).config.folder, action, as_json=as_json)
+        return
+    if target is None:
+        raise click.UsageError("OBJECT is missing, such as Service/default/web (or --status, --disarm, --undo)")
+    fault = _fault(target, field, model, value, parameters, channel, group, occurrence)
+    rule = _rule(fault)
+    folder = outside.find_running(cluster).config.folder
+    done = _asked(folder, {"do": "inject", "rule": rule, "dry_run": dry_run})
+    if done["armed"]:
+        _await(folder, done, wait_s, as_json=as_json)
+    else:
+        _show(done, as_json=as_json, undo=None if dry_run else _undo(cluster))
+
+
+def _fault(
+    target: str,
+    field: str | None,
+    model: str | None,
+    value: str | None,
+    parameters: Sequence[str],
+    channel: str,
+    group: str | None,
+    occurrence: int,
+) -> dict[str, JSONValue]:
+    """As a spec has it. InputError with every problem at once."""
+    from campaigns.fault_checks import check_fault, preferred_group, scalar_type
+
+    kind = target.partition("/")[0]
+    group = preferred_group(kind) if group is None else group
+    type_name = scalar_type(kind, group, field) if field is not None else None
+    given: dict[str, JSONValue] = {}
+    problems: list[Problem] = []
+    for text in (*([f"value={value}"] if value is not None else []), *parameters):
+        name, equals, content = text.partition("=")
+        if not equals:
+            problems.append(Problem("command line", "--set", f"expected NAME=VALUE, got {text!r}"))
+            continue
+        given[name] = content if name == "value" and type_name in ("string", "bytes") else _read(content)
+    fault: dict[str, JSONValue] = {
+        "channel": channel,
+        "model": model or ("value-set" if "value" in given else None),
+        "parameters": given,
+        "target": {"kind": kind, "group": group, "identity": target, "field": field, "occurrence": occurrence},
+    }
+    if fault["model"] is None:
+        problems.append(Problem("command line", "--model", "is missing (`mutineer faults list`), or --value"))
+    problems += [_of_option(problem) for problem in check_fault(fault, file="command line", where="")]
+    if problems:
+        raise InputError(problems)
+    return fault
+
+
+def _of_option(problem: Problem) -> Problem:
+    where = problem.path.lstrip(".")
+    if where not in _OPTIONS and where.startswith("parameters."):
+        return Problem(problem.file, f"--set {where.removeprefix('parameters.')}", problem.message)
+    return Problem(problem.file, _OPTIONS.get(where, where), problem.message)
+
+
+def _read(text: str) -> JSONValue:
+    """A scalar as YAML has it: 3 is a number, true is true, everything else that is no list or mapping is a text."""
+    import yaml
+
+    try:
+        found: JSONValue = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return found if isinstance(found, (bool, int, float, str)) else text
+
+
+def _rule(fault: Mapping[str, JSONValue]) -> dict[str, JSONValue]:
+    return {"id": _ID, **fault}
+
+
+def _asked(folder: Path, request: Mapping[str, JSONValue]) -> dict[str, JSONValue]:
+    from campaigns.clusters.sandbox import control
+
+    answer = control.ask(folder, request, within_s=_ASK_WITHIN_S)
+    assert isinstance(answer, dict)
+    return answer
+
+
+def _await(folder: Path, done: Mapping[str, JSONValue], wait_s: float, *, as_json: bool) -> None:
+    """Until the armed rule has fired; then, or at the end of the time, it is disarmed."""
+
+    if not wait_s:
+        if as_json:
+            _print({**done, "firings": []})
+        else:
+            click.echo("armed; `mutineer inject --status` tells what it does, `mutineer inject --disarm` ends it")
+        return
+    if not as_json:
+        click.echo(f"armed; waiting up to {wait_s:g} s for the message (Ctrl-C disarms)", err=True)
+    seen: dict[str, JSONValue] = {}
+    with _disarmed_at_the_end(folder):
+        deadline = time.monotonic() + wait_s
+        while not seen.get("firings") and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+            seen = _asked(folder, {"do": "injected"})
+    seen = _asked(folder, {"do": "injected"})  # by now etcd has answered
+    firings = seen["firings"]
+    assert isinstance(firings, list)
+    if not firings and not as_json:
+        click.echo(f"error: {_missed(wait_s, seen['near_misses'])}", err=True)
+        sys.exit(ExitCode.INCONCLUSIVE)
+    _show({"rule": done["rule"], "firing": firings[0] if firings else None, **seen}, as_json=as_json, undo=None)
+    if not firings:
+        sys.exit(ExitCode.INCONCLUSIVE)
+
+
+@contextmanager
+def _disarmed_at_the_end(folder: Path) -> Iterator[None]:
+    from campaigns.clusters.sandbox import control
+
+    try:
+        yield
+    finally:
+        control.ask(folder, {"do": "disarm"}, within_s=_ASK_WITHIN_S)
+
+
+def _missed(wait_s: float, near: JSONValue) -> str:
+    assert isinstance(near, list)
+    words = f"no message matched within {wait_s:g} s, and the rule was disarmed"
+    told = [f"{miss['identity']}: {miss['why']} ({miss['times']}x)" for miss in near[:3] if isinstance(miss, dict)]
+    return f"{words}; nearest: {'; '.join(told)}" if told else words
+
+
+def _act(folder: Path, action: str, *, as_json: bool) -> None:
+    from campaigns.clusters.sandbox import control
+
+    request = {"status": "injected"}.get(action, action)
+    answer = control.ask(folder, {"do": request}, within_s=_ASK_WITHIN_S)
+    if as_json:
+        _print({"undone": answer} if action == "undo" else answer if isinstance(answer, dict) else {})
+    elif isinstance(answer, dict):
+        _show_status(answer)
+    elif isinstance(answer, list):
+        for each in answer:
+            assert isinstance(each, dict)
+            click.echo(f"{Path(str(each['record'])).stem}: {each['outcome']}")
+        if not answer:
+            click.echo("nothing to undo")
+    else:
+        click.echo("disarmed")
+
+
+def _show_status(answer: Mapping[str, JSONValue]) -> None:
+    click.echo(f"armed: {answer['armed'] or 'nothing'}")
+    firings, misses = answer["firings"], answer["near_misses"]
+    assert isinstance(firings, list) and isinstance(misses, list)
+    for firing in firings:
+        _show({"firing": firing}, as_json=False, undo=None)
+    for miss in misses:
+        assert isinstance(miss, dict)
+        click.echo(f"near: {miss['identity']}: {miss['why']} ({miss['times']}x)")
+
+
+def _undo(cluster: str) -> str:
+    return "mutineer inject --undo" + ("" if cluster == "default" else f" --cluster {cluster}")
+
+
+def _print(document: Mapping[str, JSONValue]) -> None:
+    click.echo(json.dumps({"schema": SCHEMA, **document}, indent=2))
+
+
+def _show(done: Mapping[str, JSONValue], *, as_json: bool, undo: str | None) -> None:
+    from rich.console import Console
+
+    from injector.rules_json import firing_from_json
+
+    if as_json:
+        _print(_redacted(done))
+        return
+    document = done["firing"]
+    assert isinstance(document, dict)
+    Console(soft_wrap=not sys.stdout.isatty(), highlight=False).print(_sheet(firing_from_json(document), undo))
+
+
+def _redacted(done: Mapping[str, JSONValue]) -> Mapping[str, JSONValue]:
+    """Without the bytes and values of a Secret."""
+    from campaigns.redaction import holds_secret
+    from injector.rules_json import firing_from_json
+
+    document = done.get("firing")
+    if not isinstance(document, dict) or not holds_secret(firing_from_json(document)):
+        return done
+    hidden: dict[str, JSONValue] = {"before": "", "after": "", "field_before": None, "field_after": None}
+    return {**done, "firing": {**document, **hidden, "redacted": True}}
+
+
+def _sheet(firing: Firing, undo: str | None) -> Text:
+    """What was (or would be) done, and the bytes around it."""
+    from rich.text import Text
+
+    from campaigns.redaction import holds_secret
+    from mutineer.report.hexdump import compare
+    from mutineer.report.sentences import change_of
+
+    secret = holds_secret(firing)
+    bytes_ = compare(firing.before, firing.after, span=firing.span, redacted=secret)
+    fates = {True: "accepted", False: "refused, or never sent", None: "not known yet"}
+    told = f"; the sender was told {firing.told.value}" if firing.told else ""
+    revision = f" at revision {firing.revision}" if firing.revision is not None else ""
+    lines = [("object", firing.identity), ("key", firing.key)]
+    if change := change_of(firing):
+        lines.append(("field", f"{change[0]} → {change[1]}"))
+    lines.append(("size", f"{bytes_.before_bytes} → {bytes_.after_bytes} bytes"))
+    fate = f"{firing.operation}, {fates[firing.accepted]}{revision}{told}"
+    lines.append(("done", "nothing: a dry run" if firing.operation == "preview" else fate))
+    lines += [("undo", undo)] if undo else []
+    sheet = Text()
+    for name, what in lines:
+        sheet.append(f"{name:8}", style="dim").append(f"{what}\n")
+    for line in bytes_.lines:
+        for pieces, mark, style in ((line.before, "-", "red"), (line.after, "+", "green")):
+            if line.before == line.after and mark == "+":
+                continue
+            sheet.append(f"{'  ' if line.before == line.after else mark + ' '}{line.offset}  ", style="dim")
+            for piece in pieces:
+                sheet.append(piece.hex, style=f"bold {style}" if piece.changed else "").append(" ")
+            sheet.append(" " * (_HEX_WIDTH - sum(len(piece.hex) + 1 for piece in pieces)))
+            for piece in pieces:
+                sheet.append(piece.text, style=f"bold {style}" if piece.changed else "dim")
+            sheet.append("\n")
+    sheet.rstrip()
+    return sheet

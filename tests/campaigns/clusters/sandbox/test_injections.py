@@ -1,0 +1,114 @@
+"""Faults by hand, as the keeper carries them out: on a real etcd, with a forwarder that only remembers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from campaigns.clusters.keyspace import KeySpace
+from campaigns.clusters.sandbox.injections import Injections
+from injector.channels.control import Collected, Stats
+from injector.codec import locate
+from injector.errors import ClusterError, FaultError
+from injector.rules import NearMiss, Rule
+from tests.campaigns.etcd import Etcd
+from tests.injector.stored import golden
+
+SERVICE, POD = "/registry/services/specs/default/web", "/registry/pods/default/web-75976b6d9c-5p24p"
+
+
+class Remembering:
+    """A forwarder whose rule never fires."""
+
+    def __init__(self) -> None:
+        self.rule: Rule | None = None
+        self.baseline: list[tuple[bytes, bytes]] = []
+
+    def arm(self, rule: Rule, baseline: list[tuple[bytes, bytes]]) -> None:
+        self.rule, self.baseline = rule, baseline
+
+    def disarm(self) -> None:
+        self.rule = None
+
+    def collect(self) -> Collected:
+        return Collected((), (NearMiss(identity="Service/default/web", why="does not carry it", times=2),))
+
+    def stats(self) -> Stats:
+        armed = self.rule.id if self.rule else None
+        return Stats(connections=0, connections_total=0, messages=0, bytes_up=0, bytes_down=0, armed=armed)
+
+
+@pytest.fixture
+def forwarder() -> Remembering:
+    return Remembering()
+
+
+@pytest.fixture
+def injections(etcd: Etcd, keyspace: KeySpace, forwarder: Remembering, tmp_path: Path) -> Injections:
+    keyspace.write({SERVICE: golden("service"), POD: golden("pod")}, [])
+    return Injections(etcd.address, lambda: None, forwarder, tmp_path / "undo")
+
+
+def rule(identity: str = "Service/default/web", field: str = "spec.selector[app]", **changes: Any) -> dict[str, Any]:
+    target = {"kind": identity.partition("/")[0], "group": "", "identity": identity, "field": field}
+    at_rest = {"id": "by-hand", "channel": "at-rest-write", "model": "value-set", "parameters": {"value": "wec"}}
+    return {**at_rest, "target": target, **changes}
+
+
+def inject(injections: Injections, document: dict[str, Any], *, dry_run: bool = False) -> Any:
+    return injections.answer({"do": "inject", "rule": document, "dry_run": dry_run})
+
+
+def test_a_dry_run_tells_what_would_be_done_and_does_nothing(injections: Injections, keyspace: KeySpace) -> None:
+    before = keyspace.revision()
+    done = inject(injections, rule(), dry_run=True)
+    firing = done["firing"]
+    assert (firing["key"], firing["operation"], firing["accepted"]) == (SERVICE, "preview", None)
+    assert (firing["field_before"], firing["field_after"], done["armed"]) == ("web", "wec", False)
+    assert keyspace.revision() == before and keyspace.dump()[SERVICE].value == golden("service")
+    assert injections.answer({"do": "undo"}) == []
+
+
+def test_a_fault_at_rest_is_done_at_once_and_undone_from_its_record(injections: Injections, keyspace: KeySpace) -> None:
+    firing = inject(injections, rule())["firing"]
+    assert (firing["accepted"], firing["revision"]) == (True, keyspace.revision())
+    assert locate(keyspace.dump()[SERVICE].value, "spec.selector[app]").value == "wec"
+    (undone,) = injections.answer({"do": "undo"})  # type: ignore[misc]
+    assert undone["outcome"] == "restored"  # type: ignore[index,call-overload]
+    assert keyspace.dump()[SERVICE].value == golden("service")
+    assert injections.answer({"do": "undo"}) == []
+
+
+def test_an_object_goes_by_its_own_name_or_by_its_stable_identity(injections: Injections) -> None:
+    for identity in ("Pod/default/web-75976b6d9c-5p24p", "Pod/default/web#1"):
+        done = inject(injections, rule(identity, "spec.nodeName"), dry_run=True)
+        assert (done["rule"]["target"]["identity"], done["firing"]["key"]) == ("Pod/default/web#1", POD)
+
+
+def test_an_object_that_is_not_stored_is_told_with_those_that_are(injections: Injections) -> None:
+    with pytest.raises(FaultError, match=r"no Service/default/api is stored; there is Service/default/web$"):
+        inject(injections, rule("Service/default/api"))
+
+
+def test_a_fault_in_flight_is_armed_with_all_that_is_stored(injections: Injections, forwarder: Remembering) -> None:
+    done = inject(injections, rule("Pod/default/web-75976b6d9c-5p24p", "spec.nodeName", channel="apiserver-to-etcd"))
+    assert (done["armed"], done["firing"]) == (True, None)
+    assert forwarder.rule is not None and forwarder.rule.target.identity == "Pod/default/web#1"
+    assert forwarder.baseline == [(POD.encode(), golden("pod")), (SERVICE.encode(), golden("service"))]
+    seen: Any = injections.answer({"do": "injected"})
+    assert (seen["armed"], seen["firings"], seen["near_misses"][0]["times"]) == ("by-hand", [], 2)
+    assert injections.answer({"do": "disarm"}) is None
+    assert forwarder.rule is None
+
+
+def test_an_object_that_is_to_come_can_be_waited_for(injections: Injections, forwarder: Remembering) -> None:
+    inject(injections, rule("Service/default/api", channel="apiserver-to-etcd"))
+    assert forwarder.rule is not None and forwarder.rule.target.identity == "Service/default/api"
+
+
+@pytest.mark.parametrize("request_", [{"do": "inject"}, {"do": "inject", "rule": {"id": 1}, "dry_run": True}, {}])
+def test_what_is_no_request_is_refused(injections: Injections, request_: dict[str, Any]) -> None:
+    with pytest.raises(ClusterError, match=r"no such request|not a rule"):
+        injections.answer(request_)

@@ -1,0 +1,118 @@
+"""`mutineer inject`: how a fault is asked for and shown; on a real sandbox it is tests/sandbox/test_cli.py."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from injector.codec import locate
+from injector.errors import InputError
+from injector.rules import Firing
+from injector.rules_json import firing_to_json
+from injector.targets import Channel
+from mutineer.commands.inject import _CHANNELS, _fault, _redacted, _sheet, command
+from tests.injector.stored import golden
+
+
+def fault(target: str = "Service/default/web", **given: Any) -> dict[str, Any]:
+    options = {"field": None, "model": None, "value": None, "parameters": (), "channel": "at-rest-write"}
+    return _fault(target, **{**options, "group": None, "occurrence": 1, **given})
+
+
+def problems(target: str = "Service/default/web", **given: Any) -> list[str]:
+    with pytest.raises(InputError) as refused:
+        fault(target, **given)
+    return [str(problem) for problem in refused.value.problems]
+
+
+def test_the_channels_are_those_there_are() -> None:
+    assert set(_CHANNELS) <= set(Channel)
+
+
+@pytest.mark.parametrize(
+    ("target", "field", "text", "value"),
+    [
+        ("Service/default/web", "spec.selector[app]", "3", "3"),
+        ("Deployment/default/web", "spec.replicas", "3", 3),
+        ("Deployment/default/web", "spec.paused", "true", True),
+        ("Service/default/web", "spec.selector[app]", "a: b", "a: b"),
+    ],
+)
+def test_a_value_is_read_as_the_fields_type_has_it(target: str, field: str, text: str, value: object) -> None:
+    found = fault(target, field=field, value=text)
+    assert (found["model"], found["parameters"]) == ("value-set", {"value": value})
+
+
+def test_parameters_are_scalars() -> None:
+    found = fault(field="spec.selector[app]", model="bit-flip", parameters=("bit=3", "character=middle"))
+    assert found["parameters"] == {"bit": 3, "character": "middle"}
+
+
+def test_every_problem_is_told_with_the_option_that_has_it() -> None:
+    assert problems("Servic/default/web", field="spec.selectr", model="bitflip", parameters=("bit",)) == [
+        "command line: --set: expected NAME=VALUE, got 'bit'",
+        "command line: --model: no fault model 'bitflip'; did you mean 'bit-flip'?",
+        "command line: OBJECT: no kind 'Servic' in Kubernetes; did you mean 'Service'?",
+    ]
+    assert problems(field="spec.selectr[app]", value="x") == [
+        "command line: --field: Service.spec has no field 'selectr'; did you mean 'selector'?"
+    ]
+    assert problems(model="bit-flip", parameters=("bit=99",)) == [
+        "command line: --field: is missing: bit-flip changes a field",
+        "command line: --set bit: expected a whole number from 0 to 63, got 99",
+    ]
+    assert problems(model="drop") == [
+        "command line: --model: drop is done to a message on its way; nothing is on its way at rest"
+    ]
+    assert problems(field="spec.selector[app]") == [
+        "command line: --model: is missing (`mutineer faults list`), or --value"
+    ]
+
+
+def test_a_number_that_the_type_does_not_hold_is_stored_only_by_force() -> None:
+    (told,) = problems("Deployment/default/web", field="spec.replicas", value="2147483648")
+    assert "2147483648 is no int32; `force: true` stores it" in told
+    assert fault("Deployment/default/web", field="spec.replicas", value="2147483648", parameters=("force=true",))
+
+
+def test_an_object_or_an_action_but_not_both() -> None:
+    for arguments in ([], ["Service/default/web", "--undo"]):
+        done = CliRunner().invoke(command, arguments)
+        assert done.exit_code == 2, done.output
+
+
+def firing(name: str = "service", path: str = "spec.selector[app]", identity: str = "Service/default/web") -> Firing:
+    value = golden(name)
+    at = locate(value, path)
+    after = value[: at.span[0]] + b"wec" + value[at.span[1] :]
+    return Firing(
+        rule_id="r", at_s=1.0, key="/registry/x", identity=identity, operation="put", before=value, after=after,
+        span=at.span, field_before="web", field_after="wec", accepted=True, revision=7,
+    )  # fmt: skip
+
+
+def test_what_was_done_is_shown_with_the_bytes_around_it() -> None:
+    shown = _sheet(firing(), "mutineer inject --undo").plain
+    assert 'field   "web" → "wec"' in shown and "put, accepted at revision 7" in shown
+    assert "undo    mutineer inject --undo" in shown
+    removed, added = ([line for line in shown.splitlines() if line.startswith(mark)] for mark in "-+")
+    assert len(removed) == len(added) == 1
+    assert removed[0].startswith("- 0003b0  62 1a") and added[0].startswith("+ 0003b0  63 1a"), "the last byte of web"
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_a_dry_run_is_called_one() -> None:
+    assert "nothing: a dry run" in _sheet(dataclasses.replace(firing(), operation="preview"), None).plain
+
+
+def test_a_secret_is_not_shown() -> None:
+    hidden = dataclasses.replace(firing(), key="/registry/secrets/default/web", field_before="c2VjcmV0")
+    assert "c2VjcmV0" not in _sheet(hidden, None).plain
+    document: Any = _redacted({"firing": firing_to_json(hidden)})
+    assert (document["firing"]["before"], document["firing"]["field_before"]) == ("", None)
+    assert document["firing"]["redacted"] is True
+    open_: Any = _redacted({"firing": firing_to_json(firing())})
+    assert open_["firing"]["field_before"] == "web"

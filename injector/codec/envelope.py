@@ -1,13 +1,16 @@
-"""The outermost layer of a stored value: JSON, or `k8s\\0` and a runtime.Unknown around the object's own bytes.
+"""The outermost layer of a stored value, by which it is told how it is stored.
 
-    Unknown  { 1 typeMeta { 1 apiVersion, 2 kind }, 2 raw, 3 contentEncoding, 4 contentType }
+    protobuf   `k8s\\0` Unknown { 1 typeMeta { 1 apiVersion, 2 kind }, 2 raw, 3 contentEncoding, 4 contentType }
+    JSON       `{` …
+    CBOR       d9 d9 f7 (self-described CBOR) item; where the feature CBORServingAndStorage is on
+    encrypted  `k8s:enc:PROVIDER:VERSION:KEYNAME:` ciphertext
 
-Source: k8s.io/apimachinery v0.36.3, pkg/runtime/generated.proto and pkg/runtime/serializer/protobuf.
+Source: k8s.io/apimachinery v0.36.3, pkg/runtime/generated.proto and pkg/runtime/serializer/{protobuf,cbor};
+k8s.io/apiserver v0.36.3, pkg/server/options/encryptionconfig/config.go.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -15,21 +18,25 @@ from typing import NamedTuple
 
 from injector.codec.encoding import RawField, scan, text_of
 from injector.errors import CodecError
-from injector.rules import JSONValue
 
 __all__ = [
+    "CBOR_MAGIC",
     "MAGIC",
+    "Encryption",
     "Envelope",
     "Span",
     "Storage",
+    "encryption_of",
     "is_protobuf_object",
     "open_envelope",
-    "parse_json",
     "raw_span",
+    "refusal",
     "storage_of",
 ]
 
 MAGIC = b"k8s\x00"
+CBOR_MAGIC = b"\xd9\xd9\xf7"
+ENCRYPTED_PREFIX = b"k8s:enc:"
 _SHOWN_BYTES = 12
 """How much of a foreign value an error shows (arbitrary: enough to recognise a file type)."""
 
@@ -39,6 +46,8 @@ class Storage(StrEnum):
 
     PROTOBUF = "protobuf"
     JSON = "json"
+    CBOR = "cbor"
+    ENCRYPTED = "encrypted"
 
 
 class Span(NamedTuple):
@@ -59,17 +68,30 @@ class Envelope:
     raw: Span | None
 
 
+class Encryption(NamedTuple):
+    """Who encrypted a value: aescbc, aesgcm, secretbox or kms, and the key's (the plugin's) name; the ciphertext begins
+    at `start`."""
+
+    provider: str
+    key_name: str
+    start: int
+
+
 def is_protobuf_object(value: bytes) -> bool:
     """Whether the value claims to be a protobuf object; says nothing of whether it can be decoded."""
     return value.startswith(MAGIC)
 
 
 def storage_of(value: bytes) -> Storage:
-    """How the value is stored. Raises CodecError where it is neither."""
+    """How the value is stored. Raises CodecError where it is none of these."""
     if value.startswith(MAGIC):
         return Storage.PROTOBUF
     if value[:1] == b"{":
         return Storage.JSON
+    if value.startswith(CBOR_MAGIC):
+        return Storage.CBOR
+    if value.startswith(ENCRYPTED_PREFIX):
+        return Storage.ENCRYPTED
     raise CodecError(
         f"not a stored object: expected {MAGIC!r} or '{{' at the start, got {value[:_SHOWN_BYTES]!r} "
         f"({len(value)} bytes)"
@@ -112,26 +134,34 @@ def open_envelope(value: bytes) -> Envelope:
     return Envelope(api_version, kind, raw)
 
 
+def encryption_of(value: bytes) -> Encryption:
+    """What the prefix of an encrypted value says. Never raises: what it does not say is ""."""
+    parts = value.split(b":", 5)  # k8s, enc, PROVIDER, VERSION, KEY, ciphertext; a KMS plugin's name is its key's
+    if len(parts) < 6:
+        return Encryption("", "", len(ENCRYPTED_PREFIX))
+    return Encryption(text_of(parts[2]), text_of(parts[4]), len(value) - len(parts[5]))
+
+
+def refusal(value: bytes) -> str:
+    """Why nothing can be read of an encrypted value, in words."""
+    found = encryption_of(value)
+    return (
+        f"the value is encrypted (provider {found.provider!r}, key {found.key_name!r}): its fields can't be read; "
+        "faults on its bytes work (byte-flip, truncate, drop)"
+    )
+
+
 def raw_span(value: bytes) -> tuple[int, int]:
-    """[start, end) of the object's own bytes: inside the envelope, or all of it for JSON. Raises CodecError."""
-    if storage_of(value) is Storage.JSON:
+    """[start, end) of the object's own bytes: inside protobuf's envelope, behind CBOR's magic, behind the prefix of an
+    encrypted value, or all of it for JSON. Raises CodecError."""
+    storage = storage_of(value)
+    if storage is Storage.JSON:
         return 0, len(value)
+    if storage is Storage.CBOR:
+        return len(CBOR_MAGIC), len(value)
+    if storage is Storage.ENCRYPTED:
+        return encryption_of(value).start, len(value)
     raw = open_envelope(value).raw
     if raw is None:
         raise CodecError("the envelope has no object in it")
     return raw.start, raw.end
-
-
-def parse_json(value: bytes) -> dict[str, JSONValue]:
-    """An object stored as JSON. Raises CodecError where it is none, or has no apiVersion or kind."""
-    try:
-        tree = json.loads(value)
-    except (ValueError, RecursionError) as error:
-        raise CodecError(f"stored as JSON, but can't be parsed: {error}") from error
-    if (
-        not isinstance(tree, dict)
-        or not isinstance(tree.get("kind"), str)
-        or not isinstance(tree.get("apiVersion"), str)
-    ):
-        raise CodecError("stored as JSON, but without apiVersion and kind")
-    return tree

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from injector.codec.documents import parse_document
 from injector.codec.encoding import read_varint, scan, text_of
-from injector.codec.envelope import Storage, open_envelope, parse_json, storage_of
+from injector.codec.envelope import Storage, open_envelope, storage_of
 from injector.errors import CodecError
 from injector.rules import JSONValue
 
@@ -51,9 +52,10 @@ _OWNER_KIND, _OWNER_NAME, _OWNER_UID, _OWNER_API, _OWNER_CONTROLLER = 1, 3, 4, 5
 
 
 def read_meta(value: bytes) -> Meta:
-    """Who the object is, from its metadata only; JSON-stored objects are parsed whole. Raises CodecError."""
-    if storage_of(value) is Storage.JSON:
-        return _json_meta(parse_json(value))
+    """Who the object is, from its metadata only; objects stored as JSON or CBOR are parsed whole. Raises CodecError."""
+    storage = storage_of(value)
+    if storage is not Storage.PROTOBUF:
+        return _tree_meta(parse_document(value, storage))
     envelope = open_envelope(value)
     raw = envelope.raw
     for field in scan(value, raw.start, raw.end) if raw is not None else ():
@@ -133,7 +135,7 @@ def _text(tree: dict[str, JSONValue], key: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _json_meta(tree: dict[str, JSONValue]) -> Meta:
+def _tree_meta(tree: dict[str, JSONValue]) -> Meta:
     metadata = tree.get("metadata")
     own = metadata if isinstance(metadata, dict) else {}
     references = own.get("ownerReferences")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from injector.codec.envelope import Storage, open_envelope, parse_json, storage_of
+from injector.codec.documents import parse_document
+from injector.codec.envelope import Storage, open_envelope, storage_of
 from injector.codec.meta import Meta, read_meta
 from injector.codec.tree import to_tree
 from injector.rules import JSONValue
@@ -39,10 +40,11 @@ class StoredObject:
 
 
 def read(value: bytes) -> StoredObject:
-    """The object in a stored value. Raises CodecError where the envelope (or the JSON) can't be read."""
+    """The object in a stored value. Raises CodecError where the envelope (or the JSON or CBOR) can't be read, or the
+    value is encrypted."""
     storage = storage_of(value)
-    if storage is Storage.JSON:
-        tree = parse_json(value)
+    if storage is not Storage.PROTOBUF:
+        tree = parse_document(value, storage)
         return StoredObject(value, api_version=str(tree["apiVersion"]), kind=str(tree["kind"]), storage=storage)
     envelope = open_envelope(value)
     return StoredObject(value, api_version=envelope.api_version, kind=envelope.kind, storage=storage)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from injector.errors import FaultError
 
-__all__ = ["Step", "parse_path"]
+__all__ = ["Step", "join", "keyed", "parse_path"]
 
 _STEP = re.compile(r"([\w$-]+)((?:\[[^\]]*\])*)(?:\.(?!$)|$)")
 _KEY = re.compile(r"\[([^\]]*)\]")
@@ -42,3 +42,13 @@ def parse_path(path: str) -> tuple[Step, ...]:
     if not steps:
         raise FaultError("the field path is empty")
     return tuple(steps)
+
+
+def join(path: str, name: str) -> str:
+    """The path of a field below `path`, "" for the object itself."""
+    return f"{path}.{name}" if path else name
+
+
+def keyed(path: str, key: object) -> str:
+    """The path of an element or entry of the list or map at `path`."""
+    return f"{path}[{key}]"

@@ -15,12 +15,14 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from injector.codec.documents import parse_document
 from injector.codec.encoding import RawField, decode_scalar, scan, scan_map_entry, text_of
-from injector.codec.envelope import Storage, open_envelope, parse_json, storage_of
+from injector.codec.envelope import Storage, open_envelope, storage_of
 from injector.codec.nodes import (
     INT_OR_STRING,
     LEAF_FIELDS,
     MAX_DEPTH,
+    NOT_MERGED,
     check_wire_type,
     message_of,
     packed_elements,
@@ -30,7 +32,7 @@ from injector.codec.table import SCALARS, Field, FieldTable, Message, shipped_ta
 from injector.errors import CodecError
 from injector.rules import JSONValue
 
-__all__ = ["to_tree"]
+__all__ = ["to_tree", "value_of"]
 
 _QUANTITY = re.compile(r"[+-]?\d*(\.\d*)?([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d{1,18})?$", re.ASCII)
 """What k8s.io/apimachinery v0.36.3 pkg/api/resource ParseQuantity takes (it takes `m` and `.`, too)."""
@@ -41,8 +43,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def to_tree(value: bytes) -> dict[str, JSONValue]:
     """The object as JSON, whole. Raises CodecError wherever Kubernetes' decoder would refuse the bytes, and for kinds
     that the field table does not have."""
-    if storage_of(value) is Storage.JSON:
-        return parse_json(value)
+    storage = storage_of(value)
+    if storage is not Storage.PROTOBUF:
+        return parse_document(value, storage)
     envelope = open_envelope(value)
     raw = envelope.raw
     spans = [(raw.start, raw.end)] if raw is not None else []
@@ -54,6 +57,15 @@ def to_tree(value: bytes) -> dict[str, JSONValue]:
 Spans = list[tuple[int, int]]
 
 
+def value_of(data: bytes, spans: Spans, type_name: str) -> JSONValue:
+    """One field's value as JSON; several spans are one message that was written in pieces, none is the type's zero."""
+    if type_name not in SCALARS:
+        return _message(data, spans, type_name, shipped_table(), 0)
+    if not spans:
+        return "" if type_name in ("string", "bytes") else False if type_name == "bool" else 0
+    return decode_scalar(type_name, data, *spans[-1])
+
+
 def _message(data: bytes, spans: Spans, type_name: str, table: FieldTable, depth: int) -> JSONValue:
     """A message's JSON. Several spans are one message that was written in pieces: protobuf merges them."""
     if depth > MAX_DEPTH:
@@ -62,7 +74,7 @@ def _message(data: bytes, spans: Spans, type_name: str, table: FieldTable, depth
     plain, pieces = _collect(data, spans, message, table, depth)
     for field, own in pieces.values():
         found: JSONValue = None
-        for run in [[span] for span in own] if field.type in _NOT_MERGED else [own]:
+        for run in [[span] for span in own] if field.type in NOT_MERGED else [own]:
             found = _message(data, run, field.type, table, depth + 1)
         if field.inline and isinstance(found, dict):
             plain.update(found)
@@ -182,7 +194,4 @@ _BY_NAME: dict[str, Callable[[dict[str, JSONValue]], JSONValue]] = {
     "RawExtension": _embedded,
     "JSON": _embedded,
 }
-_NOT_MERGED = frozenset(name for name in LEAF_FIELDS if short(name) in ("Time", "MicroTime"))
-"""Written twice, the last one counts: their decoders are written by hand (apimachinery, meta/v1/time_proto.go)."""
-
 _SPECIAL = {INT_OR_STRING: _int_or_string, **{name: _BY_NAME[short(name)] for name in LEAF_FIELDS}}

@@ -10,7 +10,7 @@ character's low bits are flipped in its code point: the text stays valid UTF-8 a
 
 from __future__ import annotations
 
-from injector.codec import Located, encode_scalar, encode_varint, integer_range
+from injector.codec import Located, content_of, encode_value, integer_range, payload_of
 from injector.errors import FaultError, Problem
 from injector.faults.field_change import change_field, need_field
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
@@ -77,16 +77,17 @@ def _flip_integer(field: Located, bit: int) -> bytes:
     flipped = (field.value & (1 << width) - 1) ^ (1 << bit)
     if limits[0] < 0 and flipped >> (width - 1):
         flipped -= 1 << width
-    return encode_varint(flipped)
+    return encode_value(field, flipped)
 
 
 def _flip_text(field: Located, bit: int, character: JSONValue) -> bytes:
+    content = content_of(field)
     # Text that is not UTF-8 (an earlier fault) is flipped byte by byte, like bytes.
     try:
-        text = None if field.type == "bytes" else field.payload.decode("utf-8")
+        text = None if field.type == "bytes" else content.decode("utf-8")
     except UnicodeDecodeError:
         text = None
-    length, bits = (len(field.payload), 8) if text is None else (len(text), _STRING_BITS)
+    length, bits = (len(content), 8) if text is None else (len(text), _STRING_BITS)
     if not length:
         raise FaultError(f"{field.path} is empty; there is no bit to flip")
     at = {"first": 0, "middle": length // 2}.get(character, 0) if isinstance(character, str) else character
@@ -96,5 +97,5 @@ def _flip_text(field: Located, bit: int, character: JSONValue) -> bytes:
             f"{field.path} has characters 0 to {length - 1} with bits 0 to {bits - 1}; got character {at}, bit {bit}"
         )
     if text is None:
-        return field.payload[:at] + bytes((field.payload[at] ^ (1 << bit),)) + field.payload[at + 1 :]
-    return encode_scalar("string", text[:at] + chr(ord(text[at]) ^ (1 << bit)) + text[at + 1 :])
+        return payload_of(field, content[:at] + bytes((content[at] ^ (1 << bit),)) + content[at + 1 :])
+    return payload_of(field, (text[:at] + chr(ord(text[at]) ^ (1 << bit)) + text[at + 1 :]).encode("utf-8"))

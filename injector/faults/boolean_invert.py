@@ -5,7 +5,7 @@ No parameters.
 
 from __future__ import annotations
 
-from injector.codec import Located, encode_scalar
+from injector.codec import Located, encode_value
 from injector.errors import FaultError, Problem
 from injector.faults.field_change import change_field, need_field
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
@@ -35,4 +35,4 @@ class BooleanInvert:
         field = need_field(located, self.name)
         if field.type != "bool":
             raise FaultError(f"{field.path} is of type {field.type}; boolean-invert is for booleans")
-        return change_field(value, field, encode_scalar("bool", not field.value))
+        return change_field(value, field, encode_value(field, not field.value))

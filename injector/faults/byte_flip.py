@@ -1,15 +1,15 @@
 """byte-flip: bits of one byte of the encoding are inverted, whatever that byte means. The result need not decode.
 
 `offset`  which byte, from 0; negative counts from the end; default 0
-`part`    counted within raw (default; the object's own bytes, or all of an object stored as JSON) or envelope (what
-          comes before them: magic, apiVersion, kind, lengths; empty for JSON). With a field: within the field's value,
-          without `part`
+`part`    counted within raw (default; the object's own bytes, all of an object stored as JSON, the ciphertext of an
+          encrypted one) or envelope (what comes before them: magic, apiVersion, kind, lengths, an encrypted value's
+          prefix; empty for JSON). With a field: within the field's value, without `part`
 `bit`     0-7 (default 0), or `xor`: a mask of 1-255
 """
 
 from __future__ import annotations
 
-from injector.codec import Located, decode_scalar, raw_span
+from injector.codec import Located, decode_value, raw_span
 from injector.errors import CodecError, FaultError, Problem
 from injector.faults.field_change import need_field
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
@@ -80,6 +80,6 @@ def _part(value: bytes, part: str) -> tuple[int, int]:
 def _shown(payload: bytes, located: Located) -> JSONValue:
     """The field's value after the flip; its bytes in words where they are no value of its type any more."""
     try:
-        return decode_scalar(located.type, payload, 0, len(payload))
+        return decode_value(located, payload)
     except CodecError:
         return f"bytes {payload.hex()}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from injector.codec import Located, decode_scalar, replace
+from injector.codec import Located, decode_value, replace
 from injector.errors import FaultError
 from injector.faults.model import Change
 
@@ -30,5 +30,5 @@ def change_field(value: bytes, located: Located, payload: bytes) -> Change:
         after=replace(value, located, payload),
         span=located.span,
         field_before=located.value,
-        field_after=decode_scalar(located.type, payload, 0, len(payload)),
+        field_after=decode_value(located, payload),
     )

@@ -9,7 +9,7 @@ whole message the stored bytes are cut, and it hardly ever does.
 
 from __future__ import annotations
 
-from injector.codec import Located
+from injector.codec import Located, Storage, encode_value
 from injector.errors import FaultError, Problem
 from injector.faults.field_change import change_field, need_field
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
@@ -47,11 +47,14 @@ class Truncate:
         field = need_field(located, self.name)
         if field.type not in ("string", "bytes"):
             raise FaultError(f"{field.path} is of type {field.type}; truncate is for strings and bytes")
-        kept = _kept(len(field.payload), parameters, field.path)
+        content = field.payload if field.storage is Storage.PROTOBUF else str(field.value).encode()
+        kept = _kept(len(content), parameters, field.path)
         if field.type == "string":
-            while kept and field.payload[kept] & 0xC0 == 0x80:  # inside a character of UTF-8
+            while kept and content[kept] & 0xC0 == 0x80:  # inside a character of UTF-8
                 kept -= 1
-        return change_field(value, field, field.payload[:kept])
+        if field.storage is Storage.PROTOBUF:
+            return change_field(value, field, content[:kept])
+        return change_field(value, field, encode_value(field, content[:kept].decode()))
 
 
 def _kept(size: int, parameters: Parameters, what: str) -> int:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TypeGuard
 
-from injector.codec import Located, decode_scalar, encode_scalar, encode_varint, integer_range, locate
+from injector.codec import Located, Storage, decode_scalar, encode_value, encode_varint, integer_range, locate
 from injector.errors import CodecError, FaultError, Problem
 from injector.faults.field_change import change_field, need_field
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
@@ -68,9 +68,9 @@ class ValueSet:
         field = need_field(located, self.name, present=False)
         wanted = _wanted(field, parameters, around)
         try:
-            payload = encode_scalar(field.type, wanted)
+            payload = encode_value(field, wanted)
         except CodecError as error:
-            if integer_range(field.type) is None or not _whole(wanted):
+            if field.storage is not Storage.PROTOBUF or integer_range(field.type) is None or not _whole(wanted):
                 raise FaultError(_misfit(field, wanted)) from error
             payload = _cut(field, wanted, forced=parameters.get("force") is True)
         if field.present and payload == field.payload:

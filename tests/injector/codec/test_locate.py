@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from injector.codec import list_fields, locate, to_tree
+from injector.codec import list_fields, locate, replace, to_tree
 from injector.codec.table import shipped_table
 from injector.errors import CodecError, FaultError
 from tests.injector.stored import PROTOBUF, envelope, golden, leaves, random_object
@@ -84,12 +84,6 @@ def test_an_optional_scalar_that_is_absent_has_a_place() -> None:
     assert (found.present, found.value, found.type, found.span[0]) == (False, None, "int32", found.span[1])
 
 
-def test_fields_of_objects_stored_as_json_are_refused_in_words() -> None:
-    for ask in (lambda: locate(golden("box"), "spec.a"), lambda: list_fields(golden("box"))):
-        with pytest.raises(FaultError, match=r"example\.test/v1 Box is stored as JSON"):
-            ask()
-
-
 def test_a_wrong_wire_type_is_an_error_as_it_is_in_kubernetes() -> None:
     with pytest.raises(CodecError, match=r"field 1 \(replicas\) has wire type 2, expected 0"):
         locate(envelope("apps/v1", "Deployment", b"\x12\x03\x0a\x01x"), "spec.replicas")
@@ -99,8 +93,15 @@ def test_of_a_field_that_is_written_twice_the_last_counts() -> None:
     value = envelope("apps/v1", "Deployment", b"\x12\x04\x08\x03\x08\x07")
     assert locate(value, "spec.replicas").value == 7
     assert [(item.path, item.value) for item in list_fields(value)] == [("spec.replicas", 7)]
-    pieces = envelope("apps/v1", "Deployment", b"\x12\x02\x08\x03\x12\x02\x38\x01")
-    assert [(item.path, item.value) for item in list_fields(pieces)] == [("spec.paused", True)]
+
+
+def test_a_message_that_is_written_in_pieces_is_merged() -> None:
+    pieces = envelope("apps/v1", "Deployment", b"\x12\x02\x08\x03\x12\x04\x38\x01\x08\x05")
+    assert to_tree(pieces)["spec"] == {"replicas": 5, "paused": True}
+    assert {item.path: item.value for item in list_fields(pieces)} == {"spec.replicas": 5, "spec.paused": True}
+    assert [locate(pieces, f"spec.{name}").value for name in ("replicas", "paused")] == [5, True]
+    first = envelope("apps/v1", "Deployment", b"\x12\x02\x08\x03\x12\x02\x38\x01")
+    assert to_tree(replace(first, locate(first, "spec.replicas"), b"\x07"))["spec"] == {"replicas": 7, "paused": True}
 
 
 def test_a_packed_list_is_read_element_by_element() -> None:
@@ -115,9 +116,10 @@ def test_a_packed_list_is_read_element_by_element() -> None:
 @pytest.mark.parametrize("name", PROTOBUF)
 def test_every_field_that_is_listed_is_found_again(name: str) -> None:
     value = golden(name)
-    for path, type_name, content in list_fields(value):
-        found = locate(value, path)
-        assert (found.type, found.value, found.present) == (type_name, content, True), path
+    for item in list_fields(value):
+        found = locate(value, item.path)
+        there = (found.path, found.type, found.value, found.kubernetes_type, found.wire_type, found.span)
+        assert (there, found.present) == (item, True)
 
 
 @settings(max_examples=120, deadline=None)
@@ -128,4 +130,4 @@ def test_the_listed_fields_are_those_that_another_decoder_finds(random: Random) 
     assert table_message is not None
     expected = {path: (kind_, value) for path, (_, kind_, value) in leaves(message, table_message.name).items()}
     value = envelope(api_version, kind, message.SerializeToString())
-    assert {path: (type_name, content) for path, type_name, content in list_fields(value)} == expected
+    assert {item.path: (item.type, item.value) for item in list_fields(value)} == expected

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from injector.codec import encode_scalar, locate, to_tree
+from injector.codec import encode_value, locate, to_tree
 from injector.corrupt import corrupt
 from injector.errors import CodecError, FaultError
 from injector.faults import MODELS, Registry, Scope
@@ -100,7 +100,17 @@ def test_an_unknown_model_is_named_with_those_there_are() -> None:
         ("deployment", "truncate", {"lose": 1}, "metadata.name", "web", "we"),
         ("deployment", "truncate", {"keep": 0}, "metadata.name", "web", ""),
         ("deployment", "truncate", {"keep": 3}, "metadata.annotations[note]", "üñï", "ü"),
+        ("box", "truncate", {"keep": 1}, "metadata.namespace", "default", "d"),
         ("deployment", "byte-flip", {"bit": 2}, "spec.replicas", 3, 7),
+        ("box", "bit-flip", {"bit": 63}, "spec.a", 1, 1 - 2**63),
+        ("box", "bit-flip", {"character": 0, "bit": 1}, "metadata.name", "b", "`"),
+        ("box", "value-set", {"extreme": "max"}, "spec.a", 1, 2**63 - 1),
+        ("box", "value-set", {"value": 'a"<\n'}, "spec.b[1]", "x", 'a"<\n'),
+        ("box", "value-set", {"value": 2}, "spec.b[0]", 1.5, 2),
+        ("box", "value-set", {"value": True}, "spec.new", None, True),
+        ("apiservice", "value-set", {"value": -1}, "spec.versionPriority", 15, -1),
+        ("crd", "boolean-invert", {}, "spec.versions[name=v1].served", True, False),
+        ("box", "byte-flip", {"bit": 1}, "spec.a", 1, 3),
         ("deployment", "byte-flip", {"offset": -1, "xor": 3}, "metadata.name", "web", "wea"),
     ],
 )
@@ -114,9 +124,8 @@ def test_a_field_gets_the_value_that_was_asked_for(
     found = corrupt(value, model, parameters, field, around=Cluster())
     assert (found.field_before, found.field_after, found.delivery) == (before, after, IN_TURN)
     assert locate(found.after, field).value == after
-    assert (
-        locate(found.after, field).payload == encode_scalar(locate(value, field).type, after) or "force" in parameters
-    )  # type: ignore[arg-type]
+    expected = encode_value(locate(value, field), after) if "force" not in parameters else None  # type: ignore[arg-type]
+    assert locate(found.after, field).payload == expected or expected is None
     assert found.span == locate(value, field).span or model == "byte-flip"
 
 
@@ -193,7 +202,7 @@ def test_a_field_fault_leaves_the_rest_of_the_object_as_it_was() -> None:
             "a whole message; the target names the field spec",
         ),
         ("deployment", "bit-flip", {}, None, "bit-flip is done to a field; the target names none"),
-        ("box", "bit-flip", {}, "spec.a", "stored as JSON"),
+        ("box", "bit-flip", {}, "spec.b", "spec.b is an array, not a single value; it holds 2 elements"),
         (
             "deployment",
             "bit-flip",

@@ -119,7 +119,7 @@ def _check_identity(identity: str, kind: JSONValue) -> Found:
 
 def _check_scope(model: str, field: JSONValue) -> Found:
     scope = MODELS[model].scope
-    if scope is Scope.FIELD and field is None:
+    if scope in (Scope.FIELD, Scope.PART) and field is None:
         yield "target.field", f"is missing: {model} changes a field"
     if scope is Scope.MESSAGE and field is not None:
         yield "target.field", f"{model} is done to the whole message: expected no field, got {field!r}"
@@ -136,7 +136,9 @@ def _check_field(fault: dict[str, JSONValue], target: dict[str, JSONValue]) -> F
         return
     if not isinstance(kind, str) or not groups_of(kind):
         return
-    found = _type_of(kind, group if isinstance(group, str) else preferred_group(kind), field)
+    model = fault.get("model")
+    part = isinstance(model, str) and model in MODELS and MODELS[model].scope is Scope.PART
+    found = _type_of(kind, group if isinstance(group, str) else preferred_group(kind), field, part=part)
     if isinstance(found, Problem):
         yield "target.field", found.message
     elif found:
@@ -169,19 +171,19 @@ def scalar_type(kind: str, group: str, path: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _type_of(kind: str, group: str, path: str) -> str | Problem | None:
-    """Scalar type of the field at `path`, None where it depends on the object (an IntOrString); a Problem where the
-    path leads nowhere in any version of that kind."""
+def _type_of(kind: str, group: str, path: str, *, part: bool = False) -> str | Problem | None:
+    """Scalar type of the field at `path`, None where it depends on the object (an IntOrString) or is a whole `part` of
+    it; a Problem where the path leads nowhere in any version of that kind."""
     table = shipped_table()
     messages = [table.of_kind(v, k) for v, k in table.kinds() if k == kind and _group(v) == group]
-    found = [_walk(message.name, kind, path) for message in messages if message is not None]
+    found = [_walk(message.name, kind, path, part=part) for message in messages if message is not None]
     fitting = [f for f in found if not isinstance(f, Problem)]
     return fitting[0] if fitting else found[0] if found else None
 
 
-def _walk(message: str, kind: str, path: str) -> str | Problem | None:
+def _walk(message: str, kind: str, path: str, *, part: bool) -> str | Problem | None:
     type_name, so_far = message, kind
-    for step in parse_path(path):
+    for step in (steps := parse_path(path)):
         if _is_value(type_name):
             return Problem("", "", f"{so_far} is a value; it has no {step.name!r}")
         own = _fields(type_name)
@@ -190,11 +192,13 @@ def _walk(message: str, kind: str, path: str) -> str | Problem | None:
         field = own[step.name]
         so_far = f"{so_far}.{step.name}"
         wanted = 1 if field.repeated or field.map_key is not None else 0
+        if part and step is steps[-1] and not step.keys:
+            return None
         if len(step.keys) != wanted:
             what = "a map: name one key" if field.map_key is not None else "a list: name one element"
             return Problem("", "", f"{so_far} is {what} in brackets" if wanted else f"{so_far} takes no brackets")
         type_name = field.type
-    if not _is_value(type_name):
+    if not _is_value(type_name) and not part:
         return Problem(
             "", "", f"{so_far} is an object; name one of its fields: {', '.join(sorted(_fields(type_name)))}"
         )

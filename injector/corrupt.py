@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from injector.codec import locate
+from injector.codec import find, locate
 from injector.errors import FaultError
 from injector.faults import ALONE, MODELS, Parameters, Registry, Scope, Surroundings
 from injector.rules import IN_TURN, Delivery, JSONValue
@@ -53,9 +53,10 @@ def corrupt(
         raise FaultError("; ".join(str(problem) for problem in problems))
     if chosen.scope is Scope.MESSAGE and field is not None:
         raise FaultError(f"{model} is done to a whole message; the target names the field {field}")
-    if chosen.scope is Scope.FIELD and field is None:
+    if chosen.scope in (Scope.FIELD, Scope.PART) and field is None:
         raise FaultError(f"{model} is done to a field; the target names none")
-    located = locate(value, field) if field is not None else None
+    look = find if chosen.scope is Scope.PART else locate
+    located = look(value, field) if field is not None else None
     change = chosen.apply(value, located, parameters, around)
     if change.after == value and change.key is None and change.delivery == IN_TURN:
         raise FaultError(f"{model} on {field or 'the message'} changes nothing")

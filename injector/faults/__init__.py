@@ -8,6 +8,7 @@ from injector.faults.byte_flip import ByteFlip
 from injector.faults.delay import Delay
 from injector.faults.drop import Drop
 from injector.faults.duplicate import Duplicate
+from injector.faults.field_remove import FieldRemove
 from injector.faults.model import ALONE, Cause, Change, FaultModel, Origin, Parameters, Registry, Scope, Surroundings
 from injector.faults.reorder import Reorder
 from injector.faults.stale import Stale
@@ -33,6 +34,7 @@ MODELS = Registry(
         BitFlip(),
         ValueSet(),
         BooleanInvert(),
+        FieldRemove(),
         ByteFlip(),
         Truncate(),
         Drop(),

@@ -10,7 +10,7 @@ character's low bits are flipped in its code point: the text stays valid UTF-8 a
 
 from __future__ import annotations
 
-from injector.codec import Located, content_of, encode_value, integer_range, payload_of
+from injector.codec import Located, Place, content_of, encode_value, integer_range, payload_of
 from injector.errors import FaultError, Problem
 from injector.faults.field_change import change_field, need_field
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
@@ -54,7 +54,9 @@ class BitFlip:
     def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
         return check(parameters, _DECLARED, where=where, file=file)
 
-    def apply(self, value: bytes, located: Located | None, parameters: Parameters, around: Surroundings) -> Change:
+    def apply(
+        self, value: bytes, located: Located | Place | None, parameters: Parameters, around: Surroundings
+    ) -> Change:
         field = need_field(located, self.name)
         bit = parameters.get("bit", 0)
         assert isinstance(bit, int)

@@ -5,7 +5,7 @@ No parameters.
 
 from __future__ import annotations
 
-from injector.codec import Located, encode_value
+from injector.codec import Located, Place, encode_value
 from injector.errors import FaultError, Problem
 from injector.faults.field_change import change_field, need_field
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
@@ -31,7 +31,9 @@ class BooleanInvert:
     def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
         return check(parameters, (), where=where, file=file)
 
-    def apply(self, value: bytes, located: Located | None, parameters: Parameters, around: Surroundings) -> Change:
+    def apply(
+        self, value: bytes, located: Located | Place | None, parameters: Parameters, around: Surroundings
+    ) -> Change:
         field = need_field(located, self.name)
         if field.type != "bool":
             raise FaultError(f"{field.path} is of type {field.type}; boolean-invert is for booleans")

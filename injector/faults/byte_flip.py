@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from injector.codec import Located, decode_value, raw_span
+from injector.codec import Located, Place, decode_value, raw_span
 from injector.errors import CodecError, FaultError, Problem
 from injector.faults.field_change import need_field
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
@@ -47,27 +47,30 @@ class ByteFlip:
     def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
         return check(parameters, _DECLARED, where=where, file=file, exclusive=("bit", "xor"))
 
-    def apply(self, value: bytes, located: Located | None, parameters: Parameters, around: Surroundings) -> Change:
+    def apply(
+        self, value: bytes, located: Located | Place | None, parameters: Parameters, around: Surroundings
+    ) -> Change:
         if located is not None and "part" in parameters:
             raise FaultError(f"`part` is for faults on the whole message; the target names the field {located.path}")
         part = str(parameters.get("part", "raw"))
-        start, end = need_field(located, self.name).span if located else _part(value, part)
+        field = need_field(located, self.name) if located is not None else None
+        start, end = field.span if field is not None else _part(value, part)
         offset, mask = parameters.get("offset", 0), parameters.get("xor", 0)
         bit = parameters.get("bit", 0)
         assert isinstance(offset, int) and isinstance(mask, int) and isinstance(bit, int)
         position = (end if offset < 0 else start) + offset
         if not start <= position < end:
-            where = located.path if located else f"the message's {part}"
+            where = field.path if field is not None else f"the message's {part}"
             raise FaultError(f"{where} has {end - start} bytes; there is no byte {offset}")
         flipped = bytes((value[position] ^ (mask or 1 << bit),))
         after = value[:position] + flipped + value[position + 1 :]
-        if located is None:
+        if field is None:
             return Change(after=after, span=(position, position + 1))
         return Change(
             after=after,
             span=(position, position + 1),
-            field_before=located.value,
-            field_after=_shown(after[start:end], located),
+            field_before=field.value,
+            field_after=_shown(after[start:end], field),
         )
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from injector.codec import Located
+from injector.codec import Located, Place
 from injector.errors import Problem
 from injector.faults.field_change import need_message
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
@@ -39,7 +39,9 @@ class Delay:
     def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
         return check(parameters, _DECLARED, where=where, file=file)
 
-    def apply(self, value: bytes, located: Located | None, parameters: Parameters, around: Surroundings) -> Change:
+    def apply(
+        self, value: bytes, located: Located | Place | None, parameters: Parameters, around: Surroundings
+    ) -> Change:
         need_message(located, self.name)
         seconds = parameters.get("seconds", 5.0)
         assert isinstance(seconds, (int, float))

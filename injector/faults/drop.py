@@ -7,7 +7,7 @@ The model only declares it; the channel keeps the message back and answers. `aft
 
 from __future__ import annotations
 
-from injector.codec import Located
+from injector.codec import Located, Place
 from injector.errors import Problem
 from injector.faults.field_change import need_message
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
@@ -40,7 +40,9 @@ class Drop:
     def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
         return check(parameters, _DECLARED, where=where, file=file)
 
-    def apply(self, value: bytes, located: Located | None, parameters: Parameters, around: Surroundings) -> Change:
+    def apply(
+        self, value: bytes, located: Located | Place | None, parameters: Parameters, around: Surroundings
+    ) -> Change:
         need_message(located, self.name)
         told = Told(str(parameters.get("told", Told.ERROR)))
         return Change(after=b"", span=(0, len(value)), delivery=Delivery(told=told))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from injector.codec import Located
+from injector.codec import Located, Place
 from injector.errors import FaultError, Problem
 from injector.rules import IN_TURN, Delivery, JSONValue
 
@@ -51,9 +51,11 @@ class Cause:
 
 
 class Scope(StrEnum):
-    """What a model needs: a field, a whole message, or whichever the target names."""
+    """What a model needs: a field with a single value, any part of the object, a whole message, or (EITHER) a field or
+    the message, whichever the target names."""
 
     FIELD = "field"
+    PART = "part"
     MESSAGE = "message"
     EITHER = "either"
 
@@ -132,8 +134,11 @@ class FaultModel(Protocol):
         parameters in `file`, e.g. `faults[2].parameters`."""
         ...
 
-    def apply(self, value: bytes, located: Located | None, parameters: Parameters, around: Surroundings) -> Change:
-        """The fault done to one stored value; `located` is None for a message fault. The parameters have been checked.
+    def apply(
+        self, value: bytes, located: Located | Place | None, parameters: Parameters, around: Surroundings
+    ) -> Change:
+        """The fault done to one stored value; `located` is None for a message fault, a Place for models of scope
+        PART. The parameters have been checked.
         Raises FaultError where the model does not fit the field or the value."""
         ...
 

@@ -6,7 +6,7 @@ serves.
 
 from __future__ import annotations
 
-from injector.codec import Located
+from injector.codec import Located, Place
 from injector.errors import FaultError, Problem
 from injector.faults.field_change import need_message
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
@@ -38,7 +38,9 @@ class Stale:
     def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
         return check(parameters, (), where=where, file=file)
 
-    def apply(self, value: bytes, located: Located | None, parameters: Parameters, around: Surroundings) -> Change:
+    def apply(
+        self, value: bytes, located: Located | Place | None, parameters: Parameters, around: Surroundings
+    ) -> Change:
         need_message(located, self.name)
         previous = around.previous()
         if previous is None:

@@ -9,7 +9,7 @@ whole message the stored bytes are cut, and it hardly ever does.
 
 from __future__ import annotations
 
-from injector.codec import Located, Storage, encode_value
+from injector.codec import Located, Place, Storage, encode_value
 from injector.errors import FaultError, Problem
 from injector.faults.field_change import change_field, need_field
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
@@ -40,7 +40,9 @@ class Truncate:
     def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
         return check(parameters, _DECLARED, where=where, file=file, exclusive=("keep", "lose"))
 
-    def apply(self, value: bytes, located: Located | None, parameters: Parameters, around: Surroundings) -> Change:
+    def apply(
+        self, value: bytes, located: Located | Place | None, parameters: Parameters, around: Surroundings
+    ) -> Change:
         if located is None:
             kept = _kept(len(value), parameters, "the message")
             return Change(after=value[:kept], span=(kept, len(value)))

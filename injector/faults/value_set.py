@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TypeGuard
 
-from injector.codec import Located, Storage, decode_scalar, encode_value, encode_varint, integer_range, locate
+from injector.codec import Located, Place, Storage, decode_scalar, encode_value, encode_varint, integer_range, locate
 from injector.errors import CodecError, FaultError, Problem
 from injector.faults.field_change import change_field, need_field
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
@@ -64,7 +64,9 @@ class ValueSet:
             problems.append(Problem(file, where, "`object_field` needs `object`, the one that has the field"))
         return problems
 
-    def apply(self, value: bytes, located: Located | None, parameters: Parameters, around: Surroundings) -> Change:
+    def apply(
+        self, value: bytes, located: Located | Place | None, parameters: Parameters, around: Surroundings
+    ) -> Change:
         field = need_field(located, self.name, present=False)
         wanted = _wanted(field, parameters, around)
         try:

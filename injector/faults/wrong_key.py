@@ -7,7 +7,7 @@ What was to be written is not written, and the other object is overwritten with 
 
 from __future__ import annotations
 
-from injector.codec import Located
+from injector.codec import Located, Place
 from injector.errors import FaultError, Problem
 from injector.faults.field_change import need_message
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
@@ -41,7 +41,9 @@ class WrongKey:
             problems.append(Problem(file, where, "expected `identity`, the object whose key is used"))
         return problems
 
-    def apply(self, value: bytes, located: Located | None, parameters: Parameters, around: Surroundings) -> Change:
+    def apply(
+        self, value: bytes, located: Located | Place | None, parameters: Parameters, around: Surroundings
+    ) -> Change:
         need_message(located, self.name)
         identity = str(parameters["identity"])
         other = around.other(identity)

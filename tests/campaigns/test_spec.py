@@ -50,6 +50,12 @@ def fault(
     return FAULT.format(channel=channel, model=model, parameters=parameters, kind=kind, identity=identity, more=more)
 
 
+@pytest.mark.parametrize("field", ["spec", "spec.selector", "spec.ports", "spec.ports[0]", "spec.selector[app]"])
+def test_any_part_of_an_object_can_be_removed(field: str) -> None:
+    text = fault(model="field-remove", parameters="{}", more=f', field: "{field}"')
+    assert parse_spec(text, file="x.yaml").faults[0].target.field == field
+
+
 def test_a_good_spec_is_read_with_its_defaults() -> None:
     spec = parse_spec(SPEC, file="x.yaml")
     assert (spec.name, spec.golden, spec.seed, spec.parallelism, spec.workloads) == ("small", 4, 1, "auto", ["deploy"])
@@ -117,6 +123,11 @@ faults:
         (fault(more=", field: spec.ports.port"), "Service.spec.ports is a list: name one element in brackets"),
         (fault(more=', field: "spec.type[0]"'), "Service.spec.type takes no brackets"),
         (fault(more=", field: spec.type.x"), "Service.spec.type is a value; it has no 'x'"),
+        (
+            fault(model="field-remove", parameters="{}", more=", field: spec.selectr"),
+            "Service.spec has no field 'selectr'; did you mean 'selector'?",
+        ),
+        (fault(model="field-remove", parameters="{}", more=""), "target.field: is missing: field-remove changes a"),
         (fault(more=", field: spec"), "Service.spec is an object; name one of its fields: allocate"),
         (fault(parameters="{value: 7}"), "parameters.value: spec.selector[app] is of type string"),
         (fault(model="drop", parameters="{}"), "target.field: drop is done to the whole message: expected no field"),

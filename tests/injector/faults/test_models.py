@@ -36,6 +36,7 @@ def test_the_models_that_ship_are_known_by_name_scope_and_causes() -> None:
         "bit-flip": Scope.FIELD,
         "value-set": Scope.FIELD,
         "boolean-invert": Scope.FIELD,
+        "field-remove": Scope.PART,
         "byte-flip": Scope.EITHER,
         "truncate": Scope.EITHER,
         "drop": Scope.MESSAGE,
@@ -202,6 +203,8 @@ def test_a_field_fault_leaves_the_rest_of_the_object_as_it_was() -> None:
             "a whole message; the target names the field spec",
         ),
         ("deployment", "bit-flip", {}, None, "bit-flip is done to a field; the target names none"),
+        ("deployment", "field-remove", {}, None, "field-remove is done to a field; the target names none"),
+        ("deployment", "field-remove", {}, "spec.nosuch", "has no field 'nosuch'"),
         ("box", "bit-flip", {}, "spec.b", "spec.b is an array, not a single value; it holds 2 elements"),
         (
             "deployment",
@@ -279,6 +282,23 @@ def test_what_is_done_to_the_delivery_leaves_the_value_alone(
 ) -> None:
     found = corrupt(golden("pod"), model, parameters, None)
     assert (found.after, found.delivery, found.key, found.span) == (golden("pod"), delivery, None, (0, 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "before"),
+    [
+        ("deployment", "spec.replicas", 3),
+        ("service", "spec.selector", {"app": "web"}),
+        ("service", "spec.selector[app]", "web"),
+        ("service", "spec.ipFamilies[0]", "IPv4"),
+        ("box", "spec.a", 1),
+    ],
+)
+def test_a_removed_field_is_not_there_any_more(name: str, field: str, before: object) -> None:
+    found = corrupt(golden(name), "field-remove", {}, field)
+    assert (found.field_before, found.field_after) == (before, None)
+    with pytest.raises(FaultError):
+        corrupt(found.after, "field-remove", {}, field)
 
 
 def test_a_truncated_message_has_lost_its_end() -> None:

@@ -39,6 +39,10 @@ def golden(name: str) -> bytes:
     return (GOLDEN / f"{name}.bin").read_bytes()
 
 
+def golden_cbor(name: str) -> bytes:
+    return (GOLDEN / f"{name}.cbor").read_bytes()
+
+
 def api_json(name: str) -> Any:
     return json.loads((GOLDEN / f"{name}.json").read_text())
 

@@ -5,7 +5,8 @@
 
 `generated.proto` beside the Go types gives messages, field numbers and types. The struct tags in the Go sources of the
 same folder add what makes JSON look like the API's own: the JSON name where it differs from protobuf's, which messages
-are inlined, which fields are left out when zero. `register.go` tells which messages are kinds, and of which group. No
+are inlined, which fields are left out when zero, and which are pointers, so that they are stored only if they are set.
+`register.go` tells which messages are kinds, and of which group. No
 comment or other text is copied. The output is deterministic. Its form is described in injector/codec/table.py.
 """
 
@@ -50,6 +51,8 @@ class GoField:
     json_name: str
     inline: bool
     omitted_when_zero: bool
+    optional: bool
+    """A pointer or a byte slice: written only where it is not nil. All else that is single is written even if zero."""
 
 
 def module_dirs(modules: Sequence[str] = MODULES) -> dict[str, tuple[str, Path]]:
@@ -85,7 +88,8 @@ def _go_field(go_type: str, tag: str) -> GoField:
     # A named type of a struct and one of a string look alike here; the codec knows by the protobuf type.
     omitted = not pointer and ("omitzero" in options or "omitempty" in options)
     assert builtin or not go_type.startswith("[]") or pointer
-    return GoField("" if name == "-" else name, "inline" in options, omitted)
+    optional = go_type.startswith("*") or go_type == "[]byte"
+    return GoField("" if name == "-" else name, "inline" in options, omitted, optional)
 
 
 def _struct_fields(source: str) -> dict[str, dict[int, tuple[GoField, bool]]]:
@@ -113,12 +117,13 @@ def _messages(proto: str, package: str, source: str) -> dict[str, list[list[int 
     for message, body in _MESSAGE.findall(proto):
         rows: list[list[int | str]] = []
         for label, declared, proto_name, number in _FIELD.findall(body):
-            go, omit_zero = structs.get(message, {}).get(int(number), (GoField("", False, False), False))
+            go, omit_zero = structs.get(message, {}).get(int(number), (GoField("", False, False, False), False))
             scalar = declared[0].islower() and not declared.startswith("map<")
             flags = "r" if label == "repeated" else ""
             flags += "a" if message in lists else ""
             flags += "i" if go.inline else ""
             flags += "z" if go.omitted_when_zero and (scalar or omit_zero) else ""
+            flags += "p" if go.optional else ""
             row: list[int | str] = [int(number), go.json_name or proto_name, _type_name(declared, package)]
             rows.append([*row, flags] if flags else row)
         messages[message] = sorted(rows, key=lambda row: int(row[0]))
@@ -165,7 +170,7 @@ def build_table(modules: dict[str, tuple[str, Path]]) -> dict[str, object]:
         if declared:
             kinds[declared[0]] = {"package": package, "kinds": declared[1]}
     return {
-        "format": 1,
+        "format": 2,
         "modules": {module: version for module, (version, _) in sorted(modules.items())},
         "kinds": dict(sorted(kinds.items())),
         "packages": dict(sorted(packages.items())),

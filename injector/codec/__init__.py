@@ -34,6 +34,7 @@ from injector.codec.meta import Meta, Owner, read_meta
 from injector.codec.objects import StoredObject, read
 from injector.codec.tree import to_tree
 from injector.codec.values import content_of, decode_value, encode_value, payload_of
+from injector.codec.write import to_bytes
 
 __all__ = [
     "ANY",
@@ -66,5 +67,6 @@ __all__ = [
     "remove",
     "replace",
     "storage_of",
+    "to_bytes",
     "to_tree",
 ]

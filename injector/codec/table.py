@@ -1,16 +1,17 @@
 """The field table: which fields a stored message has, by number, name and type.
 
 `fields.json` beside this file is drawn by tools/field_table.py from the Go modules' `generated.proto` and struct tags;
-nobody edits it by hand. Its form (format 1, the first):
+nobody edits it by hand. Its form (format 2; the first had no flag `p`):
 
-    {"format": 1,
+    {"format": 2,
      "modules":  {module: version},
      "kinds":    {apiVersion: {"package": P, "kinds": [Kind, …]}},
      "packages": {P: {Message: [[number, name, type] or [number, name, type, flags], …]}}}
 
 `name` is the API's JSON name. `type` is a protobuf scalar, `map<key,value>`, a message of the same package (bare) or of
 another (with its package). `flags`: r repeated; i inlined in JSON (its fields stand beside its siblings); a the message
-is nothing but this list in JSON (`ExtraValue`); z left out of JSON when zero.
+is nothing but this list in JSON (`ExtraValue`); z left out of JSON when zero; p stored only if it is set (a pointer or
+bytes in Go; all else that is single is stored even if zero).
 
 Loading takes about 5 ms, once a process; messages are built when first asked for.
 """
@@ -44,6 +45,7 @@ class Field:
     inline: bool = False
     alias: bool = False
     omit_zero: bool = False
+    optional: bool = False
 
     @property
     def wire_type(self) -> int:
@@ -71,8 +73,8 @@ class FieldTable:
 
     def __init__(self, text: str) -> None:
         data = json.loads(text)
-        if data.get("format") != 1:
-            raise ValueError(f"field table has format {data.get('format')!r}, this program reads 1")
+        if data.get("format") != 2:
+            raise ValueError(f"field table has format {data.get('format')!r}, this program reads 2")
         self.modules: Mapping[str, str] = data["modules"]
         self._packages: Mapping[str, Mapping[str, list[Row]]] = data["packages"]
         self._kinds: dict[tuple[str, str], str] = {
@@ -124,6 +126,7 @@ def _field(row: Row, package: str) -> Field:
         inline="i" in flags,
         alias="a" in flags,
         omit_zero="z" in flags,
+        optional="p" in flags,
     )
 
 

@@ -32,9 +32,9 @@ from injector.codec.table import SCALARS, Field, FieldTable, Message, shipped_ta
 from injector.errors import CodecError
 from injector.rules import JSONValue
 
-__all__ = ["to_tree", "value_of"]
+__all__ = ["QUANTITY", "to_tree", "value_of"]
 
-_QUANTITY = re.compile(r"[+-]?\d*(\.\d*)?([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d{1,18})?$", re.ASCII)
+QUANTITY = re.compile(r"[+-]?\d*(\.\d*)?([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d{1,18})?$", re.ASCII)
 """What k8s.io/apimachinery v0.36.3 pkg/api/resource ParseQuantity takes (it takes `m` and `.`, too)."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -168,7 +168,7 @@ def _int_or_string(plain: dict[str, JSONValue]) -> JSONValue:
 def _quantity(plain: dict[str, JSONValue]) -> JSONValue:
     text = plain.get("string", "0")
     assert isinstance(text, str)
-    if not text or not _QUANTITY.match(text):
+    if not text or not QUANTITY.match(text):
         raise CodecError(f"{text!r} is no quantity; Kubernetes refuses the whole object")
     return text
 

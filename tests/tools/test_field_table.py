@@ -27,6 +27,8 @@ message Side {
   optional BoxBase boxBase = 1;
 
   optional string aPIGroup = 2;
+
+  optional bytes seal = 3;
 }
 
 message Words {
@@ -46,6 +48,7 @@ type Side struct {
 	BoxBase `json:",inline" protobuf:"bytes,1,opt,name=boxBase"`
 	// Group string `json:"wrong" protobuf:"bytes,2,opt,name=aPIGroup"`
 	APIGroup *string `json:"apiGroup,omitempty" protobuf:"bytes,2,opt,name=aPIGroup"`
+	Seal []byte `json:"seal,omitempty" protobuf:"bytes,3,opt,name=seal"`
 }
 
 type Words []string
@@ -61,7 +64,7 @@ def test_messages_fields_and_kinds_are_drawn_from_proto_files_and_struct_tags(tm
     meta = "k8s.io.apimachinery.pkg.apis.meta.v1.ObjectMeta"
     table = build_table({"k8s.io/api": ("v1.2.3", tmp_path)})
     assert table == {
-        "format": 1,
+        "format": 2,
         "modules": {"k8s.io/api": "v1.2.3"},
         "kinds": {"apps/v1": {"package": "k8s.io.api.apps.v1", "kinds": ["Box"]}},
         "packages": {
@@ -72,7 +75,7 @@ def test_messages_fields_and_kinds_are_drawn_from_proto_files_and_struct_tags(tm
                     [3, "named", "map<string,Side>"],
                     [4, "size", "int32", "z"],
                 ],
-                "Side": [[1, "boxBase", "BoxBase", "i"], [2, "apiGroup", "string"]],
+                "Side": [[1, "boxBase", "BoxBase", "i"], [2, "apiGroup", "string", "p"], [3, "seal", "bytes", "zp"]],
                 "Words": [[1, "items", "string", "ra"]],
             }
         },

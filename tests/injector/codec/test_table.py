@@ -44,6 +44,6 @@ def test_fields_carry_names_numbers_and_what_json_does_with_them() -> None:
     volume = table.message(f"{core}Volume").fields
     assert volume[2] == Field(2, "volumeSource", f"{core}VolumeSource", inline=True)
     assert table.message(f"{core}ServiceSpec").fields[2] == Field(2, "selector", "string", map_key="string")
-    assert table.message("k8s.io.api.apps.v1.DeploymentSpec").fields[1] == Field(1, "replicas", "int32")
+    assert table.message("k8s.io.api.apps.v1.DeploymentSpec").fields[1] == Field(1, "replicas", "int32", optional=True)
     assert table.message("k8s.io.api.apps.v1.DeploymentSpec").fields[7] == Field(7, "paused", "bool", omit_zero=True)
     assert table.message("k8s.io.api.certificates.v1.ExtraValue").alias

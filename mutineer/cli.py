@@ -25,9 +25,11 @@ except ModuleNotFoundError:
 __all__ = ["cli", "main"]
 
 COMMANDS = (
-    "doctor", "assets", "sandbox", "inject", "quickstart", "run", "show", "report", "incidents", "faults", "schema",
-    "completion",
+    "doctor", "assets", "sandbox", "inject", "quickstart", "run", "show", "report", "incidents", "faults", "fields",
+    "decode", "encode", "schema", "completion",
 )  # fmt: skip
+_IN_ONE_FILE = {"decode": "codec", "encode": "codec", "fields": "codec"}
+"""Commands whose module has a name of its own, and `commands` by name in it."""
 
 
 class _Commands(click.Group):
@@ -39,7 +41,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"mutineer.commands.{cmd_name}").command
+        module = importlib.import_module(f"mutineer.commands.{_IN_ONE_FILE.get(cmd_name, cmd_name)}")
+        command = module.commands[cmd_name] if cmd_name in _IN_ONE_FILE else module.command
         assert isinstance(command, click.Command)
         return command
 

@@ -78,6 +78,16 @@ class KeySpace:
         response = self._asked(lambda: self._client.get_prefix_response(prefix))
         return {_text(kv.key): Stored(kv.value, kv.mod_revision) for kv in response.kvs}
 
+    def value(self, key: str) -> bytes | None:
+        """The value of one key, None where there is none."""
+        kvs = self._asked(lambda: self._client.get_response(_bytes(key))).kvs
+        return bytes(kvs[0].value) if kvs else None
+
+    def keys(self, prefix: str = _EVERYTHING) -> list[str]:
+        """The keys that begin with `prefix`, sorted."""
+        response = self._asked(lambda: self._client.get_prefix_response(prefix, keys_only=True))
+        return sorted(_text(kv.key) for kv in response.kvs)
+
     def write(self, puts: Mapping[str, bytes], deletes: Iterable[str]) -> None:
         """Puts and deletes in as few transactions as fit."""
         transactions = self._client.transactions

@@ -12,6 +12,8 @@ nowhere.
     found = locate(value, "spec.template.metadata.labels[app]")
     after = replace(value, found, encode_value(found, "other")) # lengths around it are put right
     after = remove(value, find(value, "spec.template.spec.volumes"))
+    same = to_bytes(tree)                                       # as Kubernetes would write it
+    after = rewrite(value, tree)                                # what was edited in the tree, and nothing else
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from injector.codec.locate import find, locate
 from injector.codec.located import ANY, Cut, FieldValue, Located, Place
 from injector.codec.meta import Meta, Owner, read_meta
 from injector.codec.objects import StoredObject, read
+from injector.codec.rewrite import rewrite
 from injector.codec.tree import to_tree
 from injector.codec.values import content_of, decode_value, encode_value, payload_of
 from injector.codec.write import to_bytes
@@ -66,6 +69,7 @@ __all__ = [
     "read_meta",
     "remove",
     "replace",
+    "rewrite",
     "storage_of",
     "to_bytes",
     "to_tree",

@@ -192,6 +192,8 @@ class Writer:
             return _LEAVES[short(type_name)](value)
         except (CodecError, ValueError) as error:
             return self.problem(path, f"{error}")
+        except RecursionError:
+            return self.problem(path, "JSON that is nested too deep to be written")
 
 
 @cache

@@ -5,6 +5,8 @@
     {"do": "node", "name": …, "action": Action}         → {"ok": null}
     {"do": "reset"}                                     → {"ok": {"rung", "seconds", "proof"}}
     {"do": "inject" | "injected" | "disarm" | "undo"}   see campaigns.clusters.sandbox.injections
+    {"do": "value", "key": …}                           → {"ok": etcd's value of that key in base64, or null}
+    {"do": "keys", "prefix": …}                         → {"ok": [etcd's keys that begin so, …]}
     anything that fails                                 → {"error": in words}
 
 A path in the file system leads into every network namespace, so this needs no port. Who may connect is who may open the

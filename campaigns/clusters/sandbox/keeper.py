@@ -12,6 +12,7 @@ the door), then FOLDER/ready.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import os
@@ -75,6 +76,9 @@ class Kept(Protocol):
     def node(self, name: str, action: Action) -> None: ...
 
     def inject(self, request: Mapping[str, JSONValue]) -> JSONValue: ...
+    def value(self, key: str) -> bytes | None: ...
+
+    def keys(self, prefix: str) -> list[str]: ...
 
     def tend(self) -> None: ...
 
@@ -130,6 +134,11 @@ class Keeper:
             case {"do": "inject" | "injected" | "disarm" | "undo"}:
                 with self._changing:
                     return self._cluster.inject(request)
+            case {"do": "value", "key": str(key)} if key:
+                value = self._cluster.value(key)
+                return None if value is None else base64.b64encode(value).decode("ascii")
+            case {"do": "keys", "prefix": str(prefix)} if prefix:
+                return list(self._cluster.keys(prefix))
         raise ClusterError(f"no such request: {dict(request)!r:.200}")
 
     def _act(self, what: str, name: str, action: Action) -> None:
@@ -259,6 +268,14 @@ class _Booted:
             done = self._sandbox.rollback(keyspace, within_s=within_s)
         shutil.rmtree(self._undo, ignore_errors=True)  # the rollback has undone it all
         return done
+
+    def value(self, key: str) -> bytes | None:
+        with contextlib.closing(KeySpace(self._sandbox.etcd_address, self._sandbox.etcd_tls)) as keyspace:
+            return keyspace.value(key)
+
+    def keys(self, prefix: str) -> list[str]:
+        with contextlib.closing(KeySpace(self._sandbox.etcd_address, self._sandbox.etcd_tls)) as keyspace:
+            return keyspace.keys(prefix)
 
 
 def main(arguments: list[str], make: Callable[[SandboxConfig], Kept] = _Booted) -> int:

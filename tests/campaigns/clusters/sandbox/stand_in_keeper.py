@@ -27,6 +27,11 @@ from injector.errors import ClusterError
 from injector.rules import JSONValue
 
 COMPONENTS = ("etcd", "kube-apiserver", "kube-scheduler")
+STORED = {
+    "/registry/configmaps/default/settings": b'{"apiVersion":"v1","kind":"ConfigMap","data":{"hello":"world"}}\n',
+    "/registry/configmaps/default/settled": b"{}",
+    "/registry/pods/default/web": b"\xff\x00",
+}
 
 
 class StandIn:
@@ -88,6 +93,12 @@ class StandIn:
 
     def inject(self, request: Mapping[str, JSONValue]) -> JSONValue:
         raise ClusterError("a stand-in has no etcd")
+
+    def value(self, key: str) -> bytes | None:
+        return STORED.get(key)
+
+    def keys(self, prefix: str) -> list[str]:
+        return sorted(key for key in STORED if key.startswith(prefix))
 
     def tend(self) -> None:
         self.tended += 1

@@ -1,0 +1,397 @@
+"""`mutineer decode`, `encode` and `fields`: one stored object as text and back, and what there is in it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import difflib
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
+
+import click
+
+from injector.errors import ClusterError, CodecError, FaultError, InputError, Problem
+
+if TYPE_CHECKING:  # what a command runs is loaded when it runs: help and completion stay quick
+    from injector.rules import JSONValue
+
+__all__ = ["commands"]
+
+T = TypeVar("T")
+
+_ASK_WITHIN_S = 20.0
+"""More than etcd's own time limit for one question (campaigns.clusters.keyspace)."""
+_NEAR = 3
+_TIES = "dependency: "
+"""Stands before what a dependency field ties by; on a terminal a colour says it."""
+_SHARES = {"path": 3, "value": 2}
+"""How columns share what the others leave of a terminal's width."""
+_SECRETS_HIDDEN = "values of a Secret are hidden on a terminal (--show-secrets shows them)"
+
+
+def _complete_clusters(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from campaigns.clusters.sandbox import outside
+
+    return [name for name in outside.running() if name.startswith(incomplete)]
+
+
+def _complete_keys(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Keys as far as the next slash: a cluster has hundreds."""
+    try:
+        keys = _keys(context.params.get("cluster") or "default", incomplete or "/")
+    except (ClusterError, InputError):  # there is no such sandbox: the command itself will say so
+        return []
+    return sorted({incomplete + _segment(key[len(incomplete) :]) for key in keys})
+
+
+def _segment(rest: str) -> str:
+    head, slash, _ = rest.partition("/")
+    return head + slash
+
+
+def _complete_kinds(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from injector.codec.table import shipped_table
+
+    return sorted({kind for _, kind in shipped_table().kinds() if kind.lower().startswith(incomplete.lower())})
+
+
+_file = click.argument("file", type=click.File("rb"), default="-")
+_cluster = click.option("--cluster", metavar="NAME", shell_complete=_complete_clusters,
+                        help="Read from this sandbox's etcd (default: `default`).")  # fmt: skip
+_key = click.option("--key", metavar="KEY", shell_complete=_complete_keys,
+                    help="Which key of its etcd, such as /registry/pods/default/web.")  # fmt: skip
+_base64 = click.option("--base64", "as_base64", is_flag=True, help="The stored value is in base64.")
+_secrets = click.option("--show-secrets", is_flag=True, help="Show the values of Secrets on a terminal, too.")
+
+
+# decode
+
+
+@click.command()
+@_file
+@_cluster
+@_key
+@click.option("-o", "--output", "form", type=click.Choice(("yaml", "json")), default="yaml", show_default=True,
+              help="How to write it.")  # fmt: skip
+@_base64
+@_secrets
+def decode(
+    file: BinaryIO, cluster: str | None, key: str | None, form: str, as_base64: bool, show_secrets: bool
+) -> None:
+    """One stored object (what etcd holds under one key) as YAML or JSON, from FILE (- is stdin) or a running cluster.
+
+    `mutineer encode` makes the same bytes of it again. Where the text can't say all that the bytes do (unknown fields,
+    an odd order, corrupted text), it carries them along under the key `mutineer.original`.
+
+    On a terminal the values of Secrets are hidden, unless --show-secrets is given; a pipe or a file gets them.
+
+    \b
+    Examples:
+      mutineer decode --cluster default --key /registry/deployments/default/web
+      etcdctl get /registry/pods/default/web -w json | jq -r .kvs[0].value | mutineer decode --base64
+      mutineer decode value.bin -o json | jq .spec
+      mutineer decode value.bin > web.yaml; $EDITOR web.yaml; mutineer encode web.yaml -o value.bin
+    """
+    from mutineer import documents
+
+    found = _read(file, cluster, key, as_base64=as_base64)
+    document = _located(found.name, lambda: documents.document_of(found.value), found.value)
+    if documents.is_secret(document) and not show_secrets and sys.stdout.isatty():
+        document = documents.redacted(document)
+        click.echo(f"{_SECRETS_HIDDEN}; this can't be encoded again", err=True)
+    click.echo(documents.render(document, documents.Form(form)), nl=False)
+
+
+# encode
+
+
+@click.command()
+@_file
+@click.option("-o", "--output", type=click.File("wb", lazy=True), default="-", metavar="FILE",
+              help="Where to write the value (default: stdout).")  # fmt: skip
+@click.option("--base64", "as_base64", is_flag=True, help="Write the value in base64.")
+def encode(file: BinaryIO, output: BinaryIO, as_base64: bool) -> None:
+    """The stored value of an object in YAML or JSON, from FILE (- is stdin): the inverse of `mutineer decode`.
+
+    What nobody edited gives the same bytes. An object without `mutineer.original` is written as Kubernetes would write
+    it; with that key, its differences are written into the original's bytes, and all else in them stays.
+
+    \b
+    Examples:
+      mutineer encode web.yaml -o value.bin
+      mutineer decode value.bin | sed 's/replicas: 3/replicas: 0/' | mutineer encode -o value.bin
+      mutineer encode web.yaml | etcdctl put /registry/deployments/default/web
+    """
+    from mutineer import documents
+
+    name = _name_of(file)
+    try:
+        text = _bytes_of(file).decode()
+    except UnicodeDecodeError as error:
+        words = f"expected YAML or JSON in UTF-8, got {error.object[:12]!r} (is it a stored value? `mutineer decode`)"
+        raise InputError([Problem(name, f"byte {error.start}", words)]) from error
+    value = documents.value_of(documents.parse(text, file=name), file=name)
+    if as_base64:
+        output.write(base64.b64encode(value) + b"\n")
+    elif output.isatty():
+        raise click.UsageError("a stored value is no text for a terminal: name a file with -o, or add --base64")
+    else:
+        output.write(value)
+
+
+# fields
+
+
+@click.command()
+@click.argument("kind", required=False, shell_complete=_complete_kinds)
+@click.option("--from", "file", type=click.File("rb"), metavar="FILE",
+              help="The fields of the stored object in this file (- is stdin).")  # fmt: skip
+@_cluster
+@_key
+@_base64
+@_secrets
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts: a list, one entry a field.")
+def fields(
+    kind: str | None,
+    file: BinaryIO | None,
+    cluster: str | None,
+    key: str | None,
+    as_base64: bool,
+    show_secrets: bool,
+    as_json: bool,
+) -> None:
+    """Every field path that objects of KIND can have, with its type and its role; or the fields of one stored object.
+
+    KIND is a kind's name, or with version and group: Deployment, Deployment.v1.apps, apps/v1/Deployment. Paths are
+    those that faults take: [] stands for a list's index (or FIELD=VALUE), [KEY] for a map's key.
+
+    Of an object (--from, or --cluster and --key) its actual fields are listed, with values and with the bytes where
+    they lie. Roles tell what a field is for; `dependency` ties objects to each other.
+
+    \b
+    Examples:
+      mutineer fields Service
+      mutineer fields apps/v1/Deployment --json | jq -r '.[] | select(.role == "dependency") | .path'
+      mutineer fields --cluster default --key /registry/services/specs/default/kubernetes
+      mutineer fields --from value.bin
+    """
+    if (kind is not None) + (file is not None) + (key is not None) != 1:
+        raise click.UsageError("expected one of KIND, --from FILE, or --key KEY (with --cluster NAME)")
+    if kind is not None:
+        if cluster is not None or as_base64:
+            raise click.UsageError("--cluster and --base64 are for a stored object (--key, --from), not for a KIND")
+        _fields_of_kind(kind, as_json=as_json)
+        return
+    found = _read(file, cluster, key, as_base64=as_base64)
+    rows = _located(found.name, lambda: _fields_of_value(found.value), found.value)
+    if not show_secrets and sys.stdout.isatty() and _holds_secret(found.value):
+        rows = [{**row, "value": _hidden(row)} for row in rows]
+        click.echo(_SECRETS_HIDDEN, err=True)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    _table(
+        ("bytes", "path", "type", "role", "value"),
+        [
+            (_span(row), str(row["path"]), str(row["kubernetes_type"]), _role(row), json.dumps(row["value"]))
+            for row in rows
+        ],
+    )
+
+
+def _fields_of_kind(name: str, *, as_json: bool) -> None:
+    from injector.codec.kinds import find_kind, find_kinds, paths_of
+
+    chosen = find_kind(name)
+    found = paths_of(chosen)
+    rows = [
+        {"path": each.path, "type": each.type, "wire_type": each.wire_type, "kubernetes_type": each.kubernetes_type,
+         **_roles(chosen.kind, each.path)}
+        for each in found
+    ]  # fmt: skip
+    others = [str(each) for each in find_kinds(name) if each != chosen]
+    if others:
+        click.echo(f"{chosen}; {name!r} is also {', '.join(others)}", err=True)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    cells = [
+        (each.path, each.kubernetes_type + (" (as above)" if each.recursive else ""), _wire(each.wire_type), _role(row))
+        for each, row in zip(found, rows, strict=True)
+    ]
+    _table(("path", "type", "wire", "role"), cells)
+    if any(each.recursive for each in found):
+        click.echo("(as above): the message holds itself again; paths go on in it without end", err=True)
+
+
+def _wire(wire_type: int | None) -> str:
+    return "-" if wire_type is None else str(wire_type)
+
+
+def _fields_of_value(value: bytes) -> list[dict[str, JSONValue]]:
+    """One entry a field that is there; `span` is null where no path leads (a map's key with a bracket in it)."""
+    from injector.codec import list_fields, locate, read
+
+    kind = read(value).kind
+    rows: list[dict[str, JSONValue]] = []
+    for each in list_fields(value):
+        row: dict[str, JSONValue] = {
+            "path": each.path, "type": each.type, "wire_type": None, "kubernetes_type": each.type,
+            **_roles(kind, each.path), "span": None, "value": each.value,
+        }  # fmt: skip
+        with contextlib.suppress(FaultError):
+            found = locate(value, each.path)
+            row |= {"wire_type": found.wire_type, "kubernetes_type": found.kubernetes_type, "span": list(found.span)}
+        rows.append(row)
+    return rows
+
+
+def _roles(kind: str, path: str) -> dict[str, JSONValue]:
+    from injector.roles import dependency_of, role_of
+
+    dependency = dependency_of(kind, path)
+    return {"role": role_of(kind, path).value, "dependency": dependency.value if dependency else None}
+
+
+def _holds_secret(value: bytes) -> bool:
+    from injector.codec import read
+
+    return read(value).kind == "Secret"
+
+
+def _hidden(row: Mapping[str, JSONValue]) -> JSONValue:
+    path = str(row["path"])
+    secret = path.startswith(("data[", "stringData[")) or "last-applied-configuration" in path
+    return "<redacted>" if secret else row["value"]
+
+
+def _role(row: Mapping[str, JSONValue]) -> str:
+    return f"{_TIES}{row['dependency']}" if row["dependency"] else str(row["role"])
+
+
+def _span(row: Mapping[str, JSONValue]) -> str:
+    return "-".join(map(str, row["span"])) if isinstance(row["span"], list) else "-"
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """For a person where there is a terminal (values cut to what fits), else a line each, with tabs."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            click.echo("\t".join(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    def shown(cell: str) -> Text:
+        tied = cell.removeprefix(_TIES)
+        return Text(tied, style="yellow" if tied != cell else "")
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", expand=True)
+    for column in columns:
+        table.add_column(
+            column,
+            no_wrap=column not in ("path", "role"),
+            overflow="ellipsis" if column == "value" else "fold",
+            ratio=_SHARES.get(column),
+        )
+    for row in rows:
+        table.add_row(*map(shown, row))
+    Console(highlight=False).print(table)
+
+
+# reading
+
+
+class _Found(NamedTuple):
+    """A stored value and what errors call it."""
+
+    value: bytes
+    name: str
+
+
+def _read(file: BinaryIO | None, cluster: str | None, key: str | None, *, as_base64: bool) -> _Found:
+    if key is not None:
+        if file is not None and _name_of(file) != "stdin":
+            raise click.UsageError("expected FILE or --key, not both")
+        return _Found(_value_of_key(cluster or "default", key), key)
+    if cluster is not None:
+        raise click.UsageError(f"--cluster {cluster}: which --key? (tab completes it)")
+    assert file is not None
+    name, data = _name_of(file), _bytes_of(file)
+    if as_base64:
+        try:
+            data = base64.b64decode(b"".join(data.split()), validate=True)
+        except binascii.Error as error:
+            raise InputError([Problem(name, "", f"expected base64, got {data[:20]!r}: {error}")]) from error
+    return _Found(data, name)
+
+
+def _name_of(file: BinaryIO) -> str:
+    return "stdin" if file.name in ("<stdin>", "-", 0) else str(Path(file.name))
+
+
+def _bytes_of(file: BinaryIO) -> bytes:
+    if file.isatty():
+        raise click.UsageError("expected a FILE, or something on stdin")
+    return file.read()
+
+
+def _value_of_key(cluster: str, key: str) -> bytes:
+    value = _ask(cluster, {"do": "value", "key": key or "/"})
+    if value is not None:
+        return base64.b64decode(str(value))
+    known = _keys(cluster, key.rpartition("/")[0] or "/") or _keys(cluster, "/")
+    near = difflib.get_close_matches(key, known, _NEAR)
+    hint = f"did you mean {' or '.join(near)}?" if near else "`mutineer decode --key` completes keys with tab"
+    raise InputError([Problem("command line", "--key", f"the sandbox {cluster!r} has no key {key!r}; {hint}")])
+
+
+def _keys(cluster: str, prefix: str) -> list[str]:
+    found = _ask(cluster, {"do": "keys", "prefix": prefix})
+    assert isinstance(found, list)
+    return [str(key) for key in found]
+
+
+def _ask(cluster: str, request: Mapping[str, JSONValue]) -> JSONValue:
+    from campaigns.clusters.sandbox import control, outside
+
+    try:
+        found = outside.find_running(cluster)
+    except InputError as error:  # it speaks of `mutineer sandbox`'s own option
+        raise InputError(Problem(each.file, "--cluster", each.message) for each in error.problems) from None
+    return control.ask(found.config.folder, request, within_s=_ASK_WITHIN_S)
+
+
+def _located(name: str, call: Callable[[], T], value: bytes) -> T:
+    """What `call` gives; what it finds wrong with the bytes is said with the file's name and what to do."""
+    try:
+        return call()
+    except (CodecError, FaultError) as error:
+        raise InputError([Problem(name, "", f"{error}{_remedy(value)}")]) from error
+
+
+def _remedy(value: bytes) -> str:
+    """The two things that commonly happen to a value on its way here."""
+    if value.startswith((b"azhzAA", b"eyJraW", b"eyJhcG")):  # k8s and a zero, {"kin, {"api
+        return "\n  remedy: this is base64: add --base64"
+    if value.endswith(b"\n") and _is_object(value[:-1]):
+        return "\n  remedy: take the newline at its end off, which etcdctl puts there: head -c -1"
+    return ""
+
+
+def _is_object(value: bytes) -> bool:
+    from injector.codec import to_tree
+
+    try:
+        to_tree(value)
+    except CodecError:
+        return False
+    return True
+
+
+commands: Mapping[str, click.Command] = {"decode": decode, "encode": encode, "fields": fields}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 
@@ -138,12 +139,16 @@ def _halved(document: Mapping[str, JSONValue]) -> bool:
     return False
 
 
+_BREAKS = re.compile("[\x85\u2028\u2029\ufeff\r\ud800-\udfff]")
+"""YAML 1.1's line breaks that are none in JSON: PyYAML writes them plainly and reads blanks. And what it refuses."""
+
+
 class _Dumper(yaml.SafeDumper):
     """Text of several lines as such a block, lists indented under their key's name."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
+    style = '"' if _BREAKS.search(text) else "|" if "\n" in text else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import copy
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from injector.codec import Storage, list_fields, locate, replace, rewrite, to_bytes, to_tree
+from injector.codec.encoding import encode_varint
+from injector.errors import InputError
+from tests.injector.codec.test_write import STORED
+from tests.injector.codec.trees import random_tree
+from tests.injector.stored import KEYS, envelope, golden
+
+UNKNOWN = b"\xfa\x7d\x05later"
+"""Field 2007, length-delimited: no version of Kubernetes has it."""
+RANDOMS = st.integers(0, 2**32).map(Random)
+
+
+def with_unknown(value: bytes, path: str) -> bytes:
+    """An unknown field at the end of the message that holds `path`, with all lengths right."""
+    spans = locate(value, path).enclosing[:-1]
+    piece = value[spans[-1].start : spans[-1].end] + UNKNOWN
+    start, end = spans[-1].length_start, spans[-1].end
+    for around in reversed(spans[:-1]):
+        piece = value[around.start : start] + encode_varint(len(piece)) + piece + value[end : around.end]
+        start, end = around.length_start, around.end
+    return value[:start] + encode_varint(len(piece)) + piece + value[end:]
+
+
+def edited(value: bytes, change: Any) -> bytes:
+    tree: Any = copy.deepcopy(to_tree(value))
+    change(tree)
+    return rewrite(value, tree)
+
+
+@pytest.mark.parametrize("name", sorted(KEYS))
+def test_what_nobody_edited_keeps_its_bytes(name: str) -> None:
+    assert rewrite(golden(name), to_tree(golden(name))) == golden(name)
+
+
+@settings(deadline=None)
+@given(RANDOMS, st.sampled_from(STORED))
+def test_an_edited_canonical_value_is_what_kubernetes_would_write(random: Random, kind: tuple[str, str]) -> None:
+    """Two random objects of a kind: one's bytes, with the other's tree written into them, are the other's bytes."""
+    one, other = (to_bytes(random_tree(random, *kind), storage=Storage.PROTOBUF) for _ in range(2))
+    assert to_tree(rewrite(one, to_tree(other))) == to_tree(other)
+    assert len(rewrite(one, to_tree(other))) == len(other)
+
+
+def test_an_edit_changes_its_span_and_the_lengths_around_it_and_nothing_else() -> None:
+    value = golden("deployment")
+    path = "spec.template.metadata.labels[app]"
+    by_path = replace(value, locate(value, path), b"something-longer")
+
+    def relabel(tree: Any) -> None:
+        tree["spec"]["template"]["metadata"]["labels"]["app"] = "something-longer"
+
+    assert edited(value, relabel) == by_path
+
+
+def test_unknown_fields_survive_edits_beside_above_and_below_them() -> None:
+    value = with_unknown(golden("deployment"), "spec.template.spec.containers[0].image")
+    assert value.count(UNKNOWN) == 1 and to_tree(value) == to_tree(golden("deployment"))
+
+    def edit(tree: Any) -> None:
+        template = tree["spec"]["template"]
+        template["spec"]["containers"][0]["image"] = "nginx:2"
+        template["spec"]["containers"].insert(0, {"name": "first"})
+        template["metadata"]["labels"]["new"] = "yes"
+        tree["spec"]["replicas"] = 0
+        del tree["metadata"]["annotations"]
+
+    after = edited(value, edit)
+    expected: Any = to_tree(value)
+    edit(expected)
+    assert after.count(UNKNOWN) == 1
+    # what was added says its zeros, as Kubernetes' own does
+    assert to_tree(after) == to_tree(to_bytes(expected))
+    assert len(after) == len(to_bytes(expected)) + len(UNKNOWN)
+
+
+def test_an_element_more_at_the_front_leaves_the_bytes_of_the_others() -> None:
+    value = golden("service")
+
+    def prepend(tree: Any) -> None:
+        tree["spec"]["ports"].insert(0, {"name": "first", "port": 1})
+
+    after = edited(value, prepend)
+    assert [port["name"] for port in to_tree(after)["spec"]["ports"]] == ["first", "http", "raw"]  # type: ignore[index, call-overload, union-attr]
+    port = locate(value, "spec.ports[1].port").enclosing[-1]
+    assert value[port.start : port.end] in after
+
+
+def test_text_that_is_not_utf8_stays_where_it_was_not_touched() -> None:
+    value = golden("configmap")
+    path = next(each.path for each in list_fields(value) if each.path.startswith("data["))
+    broken = replace(value, locate(value, path), b"\xff\xfe")
+    assert to_bytes(to_tree(broken)) != broken
+
+    def rename(tree: Any) -> None:
+        tree["metadata"]["labels"] = {"seen": "yes"}
+
+    after = edited(broken, rename)
+    assert locate(after, path).payload == b"\xff\xfe"
+    assert locate(after, "metadata.labels[seen]").payload == b"yes"
+
+
+def test_lengths_that_are_longer_than_need_be_stay_where_the_length_does() -> None:
+    body = b"\x12\x85\x00" + b"\x0a\x01a\x12\x00"  # ConfigMap.data, its length in two bytes
+    value = envelope("v1", "ConfigMap", body)
+
+    def set_value(text: str) -> Any:
+        def change(tree: Any) -> None:
+            tree["data"]["a"] = text
+
+        return change
+
+    assert edited(value, set_value("")) == value
+    assert b"\x12\x06\x0a\x01a\x12\x01b" in edited(value, set_value("b"))
+
+
+def test_an_edit_inside_a_message_in_two_pieces_is_refused_and_beside_it_is_not() -> None:
+    value = envelope("v1", "ConfigMap", b"\x0a\x03\x0a\x01a\x0a\x03\x1a\x01n\x12\x05\x0a\x01a\x12\x00")
+    assert to_tree(value)["metadata"] == {"name": "a", "namespace": "n"}
+
+    def rename(tree: Any) -> None:
+        tree["metadata"]["name"] = "b"
+
+    with pytest.raises(InputError, match="metadata: is stored in 2 pieces"):
+        edited(value, rename)
+
+    def empty(tree: Any) -> None:
+        tree["data"] = {"c": "d"}
+
+    after = edited(value, empty)
+    assert to_tree(after) == {**to_tree(value), "data": {"c": "d"}}
+
+
+def test_another_kind_is_refused() -> None:
+    with pytest.raises(InputError, match="kind: the bytes say 'Service', which can't be made 'Pod' in place"):
+        edited(golden("service"), lambda tree: tree.update(kind="Pod"))
+
+
+def test_problems_are_told_with_their_paths() -> None:
+    def spoil(tree: Any) -> None:
+        tree["spec"]["ports"][1]["port"] = "x"
+        tree["spec"]["selector"]["app"] = 5
+        tree["spec"]["sizes"] = 1
+
+    with pytest.raises(InputError) as raised:
+        edited(golden("service"), spoil)
+    assert {each.path for each in raised.value.problems} == {"spec.ports[1].port", "spec.selector[app]", "spec.sizes"}
+
+
+def test_a_packed_list_is_read_kept_and_written_anew_when_it_is_edited() -> None:
+    """Kubernetes writes none (its lists of numbers are unpacked), but reads them."""
+    fields = b"\x22\x02\x01\x02"  # securityContext.supplementalGroups = 4, packed
+    pod = b"\x12" + bytes([len(fields) + 2]) + b"\x72" + bytes([len(fields)]) + fields
+    value = envelope("v1", "Pod", pod)
+    assert to_tree(value)["spec"] == {"securityContext": {"supplementalGroups": [1, 2]}}
+
+    def append(tree: Any) -> None:
+        tree["spec"]["securityContext"]["supplementalGroups"].append(3)
+
+    assert b"\x20\x01\x20\x02\x20\x03" in edited(value, append)
+
+
+def test_json_keeps_the_order_of_its_keys_and_its_end() -> None:
+    value = golden("apiservice")
+
+    def change(tree: Any) -> None:
+        tree["spec"]["versionPriority"] = 7
+
+    after = edited(value, change)
+    priority = to_tree(value)["spec"]["versionPriority"]  # type: ignore[index, call-overload]
+    assert after == value.replace(f'"versionPriority":{priority}'.encode(), b'"versionPriority":7')
+    assert not edited(value.removesuffix(b"\n"), change).endswith(b"\n")
+
+
+def test_an_object_without_any_body_gets_one() -> None:
+    empty = b"k8s\x00\x0a\x0f\x0a\x02v1\x12\x09ConfigMap"
+
+    def fill(tree: Any) -> None:
+        tree["data"] = {"a": "b"}
+
+    assert to_tree(edited(empty, fill))["data"] == {"a": "b"}

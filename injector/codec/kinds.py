@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from injector.codec.nodes import INT_OR_STRING, LEAF_FIELDS, join, short
+from injector.codec.nodes import INT_OR_STRING, LEAF_FIELDS, short
+from injector.codec.paths import join
 from injector.codec.table import SCALARS, Field, shipped_table
 from injector.errors import InputError, Problem
 

@@ -18,7 +18,8 @@ from difflib import SequenceMatcher
 
 from injector.codec.encoding import RawField, encode_varint, scan, scan_map_entry, text_of
 from injector.codec.envelope import Storage, open_envelope, storage_of
-from injector.codec.nodes import INT_OR_STRING, LEAF_FIELDS, join, message_of
+from injector.codec.nodes import INT_OR_STRING, LEAF_FIELDS, message_of
+from injector.codec.paths import join
 from injector.codec.table import SCALARS, Field, shipped_table
 from injector.codec.tree import to_tree
 from injector.codec.write import Writer, delimited, names_of, to_bytes

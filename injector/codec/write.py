@@ -23,7 +23,8 @@ from functools import cache
 
 from injector.codec.encoding import encode_scalar, encode_tag, encode_varint, integer_range
 from injector.codec.envelope import MAGIC, Storage
-from injector.codec.nodes import INT_OR_STRING, LEAF_FIELDS, MAX_DEPTH, join, short
+from injector.codec.nodes import INT_OR_STRING, LEAF_FIELDS, MAX_DEPTH, short
+from injector.codec.paths import join
 from injector.codec.table import SCALARS, Field, FieldTable, Message, shipped_table
 from injector.codec.tree import QUANTITY
 from injector.errors import CodecError, InputError, Problem

@@ -61,13 +61,13 @@ class Firing:
 
     at_s          time.monotonic() of the machine when the bytes were changed (comparable between processes)
     key           etcd key
-    operation     put, delete or drop
+    operation     put, delete, drop, or silent: bytes in a stopped member's file, without a write that etcd knows of
     before/after  the whole stored value before and after (after is b"" where nothing was written)
     span          [start, end) of the changed bytes in `before`
     field_before/field_after  the field's value as JSON, None for message faults
     accepted      True once etcd answered that the transaction succeeded, False if refused or never sent,
                   None while unknown
-    revision      etcd revision that the write got, if accepted
+    revision      etcd revision that the write got, if accepted; a silent edit makes none
     told          for a drop, what the sender was told
     """
 

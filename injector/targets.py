@@ -13,6 +13,7 @@ class Channel(StrEnum):
 
     APISERVER_TO_ETCD = "apiserver-to-etcd"
     AT_REST_WRITE = "at-rest-write"
+    AT_REST_SILENT = "at-rest-silent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -299,6 +299,8 @@ def test_one_of_three_members_serves_the_new_value_the_others_the_old_one_and_et
     members.start(2)
     wait_until(lambda: members.serves(2), within_s=30, what="the changed member, which nobody checks")
     assert [members.local(number, WEB) for number in range(3)] == [DEPLOYMENT, DEPLOYMENT, firing.after]
+    with members.client(2) as client:
+        assert client.get(WEB)[0] == firing.after, "a linearizable read is answered from the member's own file, too"
     first, second, changed = (members.hashes()[number] for number in range(3))
     assert first == second and changed[0] != first[0] and changed[1] == first[1], "HashKV at one revision"
 

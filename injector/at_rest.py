@@ -2,8 +2,9 @@
 
 The edit is a put, so it makes a revision and every watcher sees it. The undo record (injector.undo) is on disk before
 it happens. The put is guarded by the mod_revision that the record names; where another writer was faster it is all done
-again with what is there now. The model `drop` is refused: there is no message to drop at rest, and a deleted key is
-another fault.
+again with what is there now. Models of delivery (drop, delay, …) are refused: there is no message at rest. `stale`
+takes the version before this one from etcd's history; `wrong-key` puts the value over another object, whose old value
+is what is recorded and told as before.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import grpc
 from injector.corrupt import corrupt
 from injector.errors import FaultError, HarnessError
 from injector.etcd_tls import EtcdTls, etcd3_arguments
-from injector.finding import REGISTRY, Stored, check_at_rest, find, key_text
+from injector.finding import REGISTRY, AtRestSurroundings, Census, Stored, check_at_rest, key_text
 from injector.rules import Firing, Rule
 from injector.targets import Channel
 from injector.undo import UndoFolder, Undone
@@ -62,32 +64,34 @@ class AtRest:
         """
         check_at_rest(rule, Channel.AT_REST_WRITE)
         with self._connected() as etcd:
-            stored, identified = find(etcd.range(REGISTRY, _PREFIX_END), rule.target, r0)
+            census = Census(etcd.range(REGISTRY, _PREFIX_END), r0)
+            stored, identified = census.find(rule.target)
             for _ in range(_ATTEMPTS):
-                corruption = corrupt(stored.value, rule.model, rule.parameters, rule.target.field)
-                record = self._records.write(rule, key=stored.key, mod_revision=stored.mod_revision, value=stored.value)
+                around = AtRestSurroundings(census, partial(etcd.before, stored))
+                corruption = corrupt(stored.value, rule.model, rule.parameters, rule.target.field, around=around)
+                goes_to = stored if corruption.key is None else _only(etcd.range(corruption.key), corruption.key)
+                record = self._records.write(
+                    rule, key=goes_to.key, mod_revision=goes_to.mod_revision, value=goes_to.value
+                )
                 at_s = time.monotonic()
-                revision = etcd.put_if(stored.key, corruption.after, mod_revision=stored.mod_revision)
+                revision = etcd.put_if(goes_to.key, corruption.after, mod_revision=goes_to.mod_revision)
                 if revision is not None:
                     return Firing(
                         rule_id=rule.id,
                         at_s=at_s,
-                        key=key_text(stored.key),
+                        key=key_text(goes_to.key),
                         identity=identified.identity,
                         operation="put",
-                        before=stored.value,
+                        before=goes_to.value,
                         after=corruption.after,
-                        span=corruption.span,
+                        span=corruption.span if goes_to is stored else (0, len(goes_to.value)),
                         field_before=corruption.field_before,
                         field_after=corruption.field_after,
                         accepted=True,
                         revision=revision,
                     )
                 record.unlink()
-                again = etcd.range(stored.key)
-                if not again:
-                    raise FaultError(f"{identified.identity} was deleted before it could be changed")
-                stored = again[0]
+                stored = _only(etcd.range(stored.key), stored.key)
         raise HarnessError(
             f"{identified.identity} was written by others {_ATTEMPTS} times in a row; nothing was changed"
         )
@@ -116,8 +120,14 @@ class AtRest:
                 raise HarnessError(f"etcd at {host}:{port} does not do as asked: {error}") from error
 
 
+def _only(found: list[Stored], key: bytes) -> Stored:
+    if not found:
+        raise FaultError(f"{key_text(key)} was deleted before it could be changed")
+    return found[0]
+
+
 class _Etcd:
-    """The two calls that are needed, on etcd3's messages: its own methods do not tell the revision of a write."""
+    """The calls that are needed, on etcd3's messages: its own methods do not tell the revision of a write."""
 
     def __init__(self, client: Any, timeout_s: float) -> None:
         self._kv, self._timeout_s = client.kvstub, timeout_s
@@ -125,6 +135,17 @@ class _Etcd:
     def range(self, key: bytes, end: bytes = b"") -> list[Stored]:
         answer = self._kv.Range(etcdrpc.RangeRequest(key=key, range_end=end), self._timeout_s)
         return [Stored(kv.key, kv.value, kv.create_revision, kv.mod_revision) for kv in answer.kvs]
+
+    def before(self, stored: Stored) -> bytes | None:
+        """The key's value before that version; None if there was none, or it is compacted away."""
+        earlier = etcdrpc.RangeRequest(key=stored.key, revision=stored.mod_revision - 1)
+        try:
+            answer = self._kv.Range(earlier, self._timeout_s)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.OUT_OF_RANGE:  # compacted
+                return None
+            raise
+        return bytes(answer.kvs[0].value) if answer.kvs else None
 
     def put_if(self, key: bytes, value: bytes, *, mod_revision: int) -> int | None:
         """The put's revision; None if the key is not at `mod_revision` any more."""

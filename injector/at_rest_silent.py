@@ -22,8 +22,8 @@ from pathlib import Path
 
 from injector.bbolt import Live, Member, opened
 from injector.corrupt import corrupt
-from injector.errors import HarnessError
-from injector.finding import REGISTRY, Stored, check_at_rest, find, key_text
+from injector.errors import FaultError, HarnessError
+from injector.finding import REGISTRY, AtRestSurroundings, Census, Stored, check_at_rest, key_text
 from injector.rules import Firing, Rule
 from injector.targets import Channel
 from injector.undo import UndoFolder, Undone, UndoRecord
@@ -57,10 +57,14 @@ class AtRestSilent:
             members = [stack.enter_context(opened(file)) for file in self._files]
             live = members[0].live()
             everything = [_stored(each) for key, each in live.items() if key.startswith(REGISTRY)]
-            stored, identified = find(everything, rule.target, r0)
+            census = Census(everything, r0)
+            stored, identified = census.find(rule.target)
             found = live[stored.key]
             _agree(found, members)
-            corruption = corrupt(stored.value, rule.model, rule.parameters, rule.target.field)
+            around = AtRestSurroundings(census, lambda: None)
+            corruption = corrupt(stored.value, rule.model, rule.parameters, rule.target.field, around=around)
+            if corruption.key is not None:
+                raise FaultError(f"{rule.model} needs another key's revision; in this channel a value changes in place")
             self._records.write(
                 rule, key=stored.key, mod_revision=stored.mod_revision, value=stored.value, files=self._files
             )

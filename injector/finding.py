@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from injector.errors import FaultError
+from injector.faults import MODELS
 from injector.identity import Identified, IdentityTracker
 from injector.rules import Rule
 from injector.targets import Channel, Target
 
-__all__ = ["REGISTRY", "Stored", "check_at_rest", "find", "key_text"]
+__all__ = ["REGISTRY", "AtRestSurroundings", "Census", "Stored", "check_at_rest", "key_text"]
 
 REGISTRY = b"/registry/"
 """Where kube-apiserver keeps objects (its --etcd-prefix)."""
@@ -29,35 +31,59 @@ def check_at_rest(rule: Rule, channel: Channel) -> None:
     """FaultError for a rule that can't be carried out at rest in this channel."""
     if rule.channel is not channel:
         raise FaultError(f"rule {rule.id!r}: expected channel {channel}, got {rule.channel}")
-    if rule.model == "drop":
-        raise FaultError("there is no message to drop at rest; drop is for apiserver-to-etcd")
+    if MODELS[rule.model].in_flight:
+        raise FaultError(f"there is no message at rest; {rule.model} is done to one on its way")
     if rule.target.occurrence != 1:
         raise FaultError(f"a stored value has no occurrence {rule.target.occurrence}; leave it out at rest")
 
 
-def find(everything: Sequence[Stored], target: Target, r0: int | None) -> tuple[Stored, Identified]:
-    """The stored object that has the target's identity. FaultError, naming near ones, if none has.
+class Census:
+    """Everything that is stored, by identity.
 
     r0   the etcd revision at which the experiment began. Objects older than that are numbered as the baseline is (by
          key), younger ones by their creation; without it all are numbered by their creation
     """
-    tracker = IdentityTracker()
-    old = [stored for stored in everything if r0 is not None and stored.create_revision <= r0]
-    tracker.seed((key_text(stored.key), stored.value) for stored in old)
-    names = {key_text(stored.key): stored for stored in everything}
-    stem, near = target.identity.partition("#")[0], []
-    for stored in sorted(everything, key=lambda stored: (stored.create_revision, stored.key)):
-        tracker.seen(key_text(stored.key), stored.value)
-    for key, stored in names.items():
-        found = tracker.get(key)
-        if found is None or (found.kind, found.group) != (target.kind, target.group):
-            continue
-        if found.identity == target.identity:
-            return stored, found
-        if found.identity.partition("#")[0] == stem:
-            near.append(found.identity)
-    hint = f"; there is {', '.join(sorted(near))}" if near else ""
-    raise FaultError(f"no stored {target.group or 'core'} object is {target.identity}{hint}")
+
+    def __init__(self, everything: Sequence[Stored], r0: int | None) -> None:
+        tracker = IdentityTracker()
+        old = [stored for stored in everything if r0 is not None and stored.create_revision <= r0]
+        tracker.seed((key_text(stored.key), stored.value) for stored in old)
+        for stored in sorted(everything, key=lambda stored: (stored.create_revision, stored.key)):
+            tracker.seen(key_text(stored.key), stored.value)
+        known = ((stored, tracker.get(key_text(stored.key))) for stored in everything)
+        self._known = [(stored, identified) for stored, identified in known if identified is not None]
+
+    def find(self, target: Target) -> tuple[Stored, Identified]:
+        """The object that has the target's identity. FaultError, naming near ones, if none has."""
+        stem, near = target.identity.partition("#")[0], []
+        for stored, found in self._known:
+            if (found.kind, found.group) != (target.kind, target.group):
+                continue
+            if found.identity == target.identity:
+                return stored, found
+            if found.identity.partition("#")[0] == stem:
+                near.append(found.identity)
+        hint = f"; there is {', '.join(sorted(near))}" if near else ""
+        raise FaultError(f"no stored {target.group or 'core'} object is {target.identity}{hint}")
+
+    def other(self, identity: str) -> Stored | None:
+        """The object of that identity, of whichever group; None if there is none."""
+        return next((stored for stored, found in self._known if found.identity == identity), None)
+
+
+@dataclass(frozen=True, slots=True)
+class AtRestSurroundings:
+    """What a fault model may ask (injector.faults.Surroundings). `earlier` gives the version before the one at hand."""
+
+    census: Census
+    earlier: Callable[[], bytes | None]
+
+    def previous(self) -> bytes | None:
+        return self.earlier()
+
+    def other(self, identity: str) -> tuple[bytes, bytes] | None:
+        found = self.census.other(identity)
+        return (found.key, found.value) if found is not None else None
 
 
 def key_text(key: bytes) -> str:

@@ -95,6 +95,47 @@ def test_undo_restores_the_value_and_removes_the_record(etcd: Etcd, tmp_path: Pa
     assert get(etcd, WEB)[0] == DEPLOYMENT and at_rest.pending() == ()
 
 
+def test_a_stale_value_is_the_version_before_this_one_in_etcds_history(etcd: Etcd, tmp_path: Path) -> None:
+    at_rest = AtRest(etcd.address, tmp_path / "undo")
+    stale = replace(RULE, model="stale", parameters={}, target=replace(TARGET, field=None))
+    newer = corrupt(DEPLOYMENT, "value-set", {"value": 9}, "spec.replicas").after
+    put(etcd, (WEB, DEPLOYMENT))
+    with pytest.raises(FaultError, match="no earlier version of this object is known"):
+        at_rest.inject(stale)
+    last = put(etcd, (WEB, newer))
+    firing = at_rest.inject(stale)
+    assert (firing.before, firing.after, get(etcd, WEB)[0]) == (newer, DEPLOYMENT, DEPLOYMENT)
+    now = put(etcd, (WEB, newer))
+    assert now > last
+    with connected(etcd.address) as client:
+        client.compact(now, physical=True)
+    with pytest.raises(FaultError, match="no earlier version of this object is known"):
+        at_rest.inject(stale)
+
+
+def test_a_value_under_a_wrong_key_overwrites_the_other_object_and_undo_restores_that(
+    etcd: Etcd, tmp_path: Path
+) -> None:
+    service = KEYS["service"]
+    put(etcd, (WEB, DEPLOYMENT), (service, golden("service")))
+    at_rest = AtRest(etcd.address, tmp_path / "undo")
+    parameters = {"identity": "Service/default/web"}
+    rule = replace(RULE, model="wrong-key", parameters=parameters, target=replace(TARGET, field=None))
+    firing = at_rest.inject(rule)
+    assert (firing.key, firing.before, firing.after) == (service, golden("service"), DEPLOYMENT)
+    assert get(etcd, service)[0] == get(etcd, WEB)[0] == DEPLOYMENT
+    assert at_rest.undo(at_rest.pending()[0]) is Undone.RESTORED
+    assert (get(etcd, service)[0], get(etcd, WEB)[0]) == (golden("service"), DEPLOYMENT)
+
+
+def test_a_field_gets_another_objects_value(etcd: Etcd, tmp_path: Path) -> None:
+    put(etcd, (WEB, DEPLOYMENT), (KEYS["service"], golden("service")))
+    target = replace(TARGET, kind="Service", identity="Service/default/web", group="", field="metadata.uid")
+    rule = replace(RULE, target=target, parameters={"object": "Deployment/default/web"})
+    firing = AtRest(etcd.address, tmp_path / "undo").inject(rule)
+    assert firing.field_after == locate(DEPLOYMENT, "metadata.uid").value != firing.field_before
+
+
 def test_undo_leaves_alone_what_is_mended_or_gone(etcd: Etcd, tmp_path: Path) -> None:
     put(etcd, (WEB, DEPLOYMENT))
     at_rest = AtRest(etcd.address, tmp_path)
@@ -143,7 +184,7 @@ def test_a_fault_that_does_not_fit_leaves_neither_a_change_nor_a_record(etcd: Et
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (replace(RULE, model="drop", parameters={}), "no message to drop at rest"),
+        (replace(RULE, model="drop", parameters={}), "there is no message at rest; drop is done to one"),
         (replace(RULE, channel=Channel.APISERVER_TO_ETCD), "expected channel at-rest-write"),
         (replace(RULE, target=replace(TARGET, occurrence=2)), "no occurrence 2"),
     ],

@@ -163,7 +163,7 @@ def test_a_fault_that_does_not_fit_leaves_neither_a_change_nor_a_record(data: Pa
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (replace(RULE, model="drop", parameters={}), "no message to drop at rest"),
+        (replace(RULE, model="drop", parameters={}), "there is no message at rest; drop is done to one"),
         (replace(RULE, channel=Channel.AT_REST_WRITE), "expected channel at-rest-silent"),
         (replace(RULE, target=replace(TARGET, occurrence=2)), "no occurrence 2"),
     ],

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from campaigns.clusters.keyspace import KeySpace, Stored
 from campaigns.clusters.protocol import HARNESS_COMPONENTS, Cluster
+from campaigns.clusters.silent import edit_silently
 from campaigns.observers.canary import run_canary
 from campaigns.observers.history import History
 from campaigns.observers.probes import Prober
@@ -173,8 +174,13 @@ class Experiment:
 
     def _inject_at_rest(self, rule: Rule, history: History) -> None:
         try:
-            at_rest = AtRest(self._cluster.etcd_address, self._undo, self._cluster.etcd_tls)
-            self._firings = (at_rest.inject(rule, r0=history.r0),)
+            if rule.channel is Channel.AT_REST_SILENT:
+                with history.interrupted():
+                    firing = edit_silently(self._cluster, rule, self._undo, r0=history.r0)
+            else:
+                at_rest = AtRest(self._cluster.etcd_address, self._undo, self._cluster.etcd_tls)
+                firing = at_rest.inject(rule, r0=history.r0)
+            self._firings = (firing,)
         except FaultError as error:
             self._near_misses = (NearMiss(identity=rule.target.identity, why=str(error), times=1),)
 

@@ -82,11 +82,14 @@ def _between(fault: dict[str, JSONValue]) -> Found:
     model, channel, target = fault.get("model"), fault.get("channel"), fault.get("target")
     if isinstance(model, str) and model not in MODELS:
         yield "model", f"no fault model {model!r}{did_you_mean(model, MODELS.names())}"
-    if channel == Channel.AT_REST_WRITE and isinstance(model, str) and model in MODELS and MODELS[model].in_flight:
+    at_rest = channel in (Channel.AT_REST_WRITE, Channel.AT_REST_SILENT)
+    if at_rest and isinstance(model, str) and model in MODELS and MODELS[model].in_flight:
         yield "model", f"{model} is done to a message on its way; nothing is on its way at rest"
+    if fault.get("reread") and channel != Channel.AT_REST_SILENT:
+        yield "reread", f"is for {Channel.AT_REST_SILENT}: in {channel} what is changed is told to every watcher"
     if not isinstance(target, dict):
         return
-    if channel == Channel.AT_REST_WRITE and target.get("occurrence", 1) not in (1, None):
+    if at_rest and target.get("occurrence", 1) not in (1, None):
         yield "target.occurrence", f"at rest nothing occurs twice: expected 1, got {target['occurrence']!r}"
     kind, identity = target.get("kind"), target.get("identity")
     if isinstance(kind, str):

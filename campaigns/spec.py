@@ -98,10 +98,13 @@ class FaultSpec(Model):
     """One fault on one target."""
 
     why: str = Field(min_length=1, description="One sentence for the reader of the report")
-    channel: Literal["apiserver-to-etcd", "at-rest-write"]
+    channel: Literal["apiserver-to-etcd", "at-rest-write", "at-rest-silent"]
     model: str = Field(min_length=1, description="Fault model, see `mutineer schema spec` and injector.faults")
     parameters: dict[str, JsonValue] = Field(default_factory=dict, description="The model's own parameters")
     target: TargetSpec
+    reread: bool = Field(
+        False, description="at-rest-silent: restart kube-apiserver around the edit, so that what is stored is read anew"
+    )
 
 
 class CampaignSpec(Model):

@@ -51,6 +51,8 @@ def lingers(observation: Observation) -> str | None:
     if observation.undecodable:
         return "a stored object could not be decoded: caches and informers may have given up"
     for firing in observation.firings:
+        if firing.operation == "silent":
+            return f"{firing.key} was changed in etcd's file: it has its old revision, by which the rollback goes"
         if is_volatile(firing.key) or firing.key.startswith("/registry/minions/"):
             return f"the rollback does not compare all of {firing.key}"
     for key in (*(f.key for f in observation.firings), *(w.key for w in observation.writes)):

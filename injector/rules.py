@@ -44,8 +44,12 @@ IN_TURN = Delivery()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One fault on one target in one channel. `model` names an entry of the fault-model registry
-    (injector.faults); `parameters` are that model's own, already checked. `times`: how often it fires, from the
-    target's n-th occurrence on; None: until it is disarmed."""
+    (injector.faults); `parameters` are that model's own, already checked.
+
+    times   how often it fires, from the target's n-th occurrence on; None: until it is disarmed
+    reread  at-rest-silent: kube-apiserver is restarted around the edit, so that it and its clients read anew what is
+            stored; without it nearly nobody does (docs/consumed.md)
+    """
 
     id: str
     channel: Channel
@@ -53,6 +57,7 @@ class Rule:
     target: Target
     parameters: Mapping[str, JSONValue] = field(default_factory=dict)
     times: int | None = 1
+    reread: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,12 +42,15 @@ def rule_to_json(rule: Rule) -> dict[str, JSONValue]:
             "field": target.field,
             "occurrence": target.occurrence,
         },
+        **(
+            {"reread": True} if rule.reread else {}
+        ),  # left out where it is not asked for: plans' ids are hashes of this
     }
 
 
 def rule_from_json(document: Document) -> Rule:
     """The rule again. ValueError if the document is none."""
-    _only(document, ("id", "channel", "model", "parameters", "times", "target"))
+    _only(document, ("id", "channel", "model", "parameters", "times", "target", "reread"))
     target = _object(document, "target")
     _only(target, ("kind", "group", "identity", "field", "occurrence"))
     return Rule(
@@ -63,6 +66,7 @@ def rule_from_json(document: Document) -> Rule:
             field=None if target.get("field") is None else _text(target, "field"),
             occurrence=_integer(target, "occurrence") if "occurrence" in target else 1,
         ),
+        reread=_truth(document, "reread") or False,
     )
 
 

@@ -52,6 +52,8 @@ class Cluster(Protocol):
     """Host and port of etcd itself, not of the forwarder: observers and at-rest faults go there."""
     etcd_tls: EtcdTls | None
     """What etcd asks of whoever goes there; None where it speaks plain text."""
+    etcd_files: Sequence[Path]
+    """The database files of etcd's members, where they can be reached while etcd is stopped; () where they can't."""
     forwarder: ForwarderClient
     """Control of the channel between kube-apiserver and etcd."""
 

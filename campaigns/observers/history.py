@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,13 +73,26 @@ class History:
         self._counts: dict[str, Counter[str]] = {}
         for live in self._live.values():
             self._count(live.who, 1)
-        self._unwatch = keyspace.watch(r0 + 1, self._told, self._failed)
+        self._unwatch = self._watch()
 
     def __enter__(self) -> History:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._unwatch()
+
+    def _watch(self) -> Callable[[], None]:
+        return self._keyspace.watch(self.seen_revision + 1, self._told, self._failed)
+
+    @contextmanager
+    def interrupted(self) -> Iterator[None]:
+        """Inside, etcd may be stopped; afterwards, when it serves again, the watch goes on where it was: nothing is
+        missed, but what was written meanwhile is stamped with the time at which it is told."""
+        self._unwatch()
+        try:
+            yield
+        finally:
+            self._unwatch = self._watch()
 
     def _failed(self, why: str) -> None:
         with self.changed:

@@ -112,7 +112,7 @@ def _row(record: ExperimentRecord) -> tuple[Text, ...]:
     rule, verdict = record.planned.rule, record.verdict
     assert rule is not None
     field = f" {rule.target.field}" if rule.target.field else ""
-    at_rest = " at rest" if rule.channel == "at-rest-write" else ""
+    at_rest = {"at-rest-write": " at rest", "at-rest-silent": " at rest, silently"}.get(rule.channel, "")
     what = f"{rule.model}{at_rest}: {rule.target.kind} {object_name(rule.target.identity)}{field}"
     cluster = verdict.orchestrator.value if verdict.orchestrator else verdict.state.value
     style = SEVERITY[verdict.orchestrator] if verdict.orchestrator else "magenta"

@@ -63,6 +63,9 @@ def _values(firing: Firing | None) -> str:
 def _when(rule: Rule) -> str:
     if rule.channel is Channel.AT_REST_WRITE:
         return ", put straight into etcd"
+    if rule.channel is Channel.AT_REST_SILENT:
+        again = ", which kube-apiserver was restarted to read anew" if rule.reread else ""
+        return f", in etcd's file while etcd was stopped{again}"
     nth = _ORDINALS.get(rule.target.occurrence, f"{rule.target.occurrence}th")
     return f", in its {nth} write to etcd"
 

@@ -108,7 +108,7 @@ faults:
         ("name: a\nfaults: [7]", "faults[0]: expected a mapping, got 7"),
         ("- 1", "expected a mapping with name, faults, …, got [1]"),
         ("", "expected a mapping with name, faults, …, got None"),
-        (fault(channel="apiserver-to-etc"), "channel: expected apiserver-to-etcd or at-rest-write, got 'apiserver"),
+        (fault(channel="apiserver-to-etc"), "expected apiserver-to-etcd, at-rest-write or at-rest-silent, got"),
         (fault(model="valeu-set"), "faults[0].model: no fault model 'valeu-set'; did you mean 'value-set'?"),
         (fault(parameters="{value: a, bit: 1}"), "faults[0].parameters.bit: unknown parameter 'bit'"),
         (fault(kind="Servce", identity="Servce/default/web"), "no kind 'Servce' in Kubernetes; did you mean "),
@@ -136,6 +136,11 @@ faults:
         (
             fault(channel="at-rest-write", more=', field: "spec.selector[app]", occurrence: 2'),
             "target.occurrence: at rest nothing occurs twice: expected 1, got 2",
+        ),
+        (fault(channel="at-rest-silent", model="drop", parameters="{}", more=""), "nothing is on its way at rest"),
+        (
+            fault(more=', field: "spec.selector[app]"') + "\n    reread: true",
+            "faults[0].reread: is for at-rest-silent: in apiserver-to-etcd",
         ),
     ],
 )  # fmt: skip

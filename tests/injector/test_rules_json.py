@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -42,6 +43,9 @@ FIRING = Firing(
 def test_rules_firings_and_near_misses_come_back_equal() -> None:
     miss = NearMiss(identity="x", why="y", times=2)
     assert rule_from_json(json.loads(json.dumps(rule_to_json(RULE)))) == RULE
+    reread = replace(RULE, channel=Channel.AT_REST_SILENT, reread=True)
+    assert rule_from_json(json.loads(json.dumps(rule_to_json(reread)))) == reread
+    assert "reread" not in rule_to_json(RULE), "the ids of plans made before are hashes of this"
     assert firing_from_json(json.loads(json.dumps(firing_to_json(FIRING)))) == FIRING
     assert near_miss_from_json(json.loads(json.dumps(near_miss_to_json(miss)))) == miss
 

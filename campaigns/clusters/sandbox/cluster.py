@@ -81,6 +81,7 @@ class Sandbox:
         work = config.work
         self.kubeconfig = work / "admin.kubeconfig"
         self.etcd_address = ("127.0.0.1", components.ETCD_PORT)
+        self.etcd_files: Sequence[Path] = (work / "etcd/member/snap/db",)
         self._pki, self._run, self._pods = work / "pki", work / "run", work / "run/pods"
         self.etcd_tls = pki.etcd_client(self._pki) if config.etcd_tls else None
         self._nodes: dict[str, Node] = {}

@@ -1,0 +1,65 @@
+"""The channel at-rest-silent in a running cluster: etcd is stopped, its file edited, and etcd started again.
+
+With `reread` kube-apiserver is down around all of it: a copy of the object in its cache would otherwise be what answers
+nearly every reader, and what the next write starts from, which undoes the edit (docs/consumed.md). The components are
+stopped in that order, clients before servers, and started in the reverse one.
+
+What the cluster makes of the change is not judged here: an etcd or a kube-apiserver that does not come back within a
+time is what the experiment is there to see.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from campaigns.clusters.protocol import Action, Cluster
+from injector.at_rest_silent import AtRestSilent
+from injector.errors import HarnessError
+from injector.rules import Firing, Rule
+
+__all__ = ["edit_silently"]
+
+_API, _ETCD = "kube-apiserver", "etcd"
+_BACK_WITHIN_S = 30.0
+"""etcd serves 0.3 s after its start, kube-apiserver after 4 s, on two idle cores; seven times that."""
+_POLL_S = 0.1
+
+
+def edit_silently(cluster: Cluster, rule: Rule, undo: Path, *, r0: int) -> Firing:
+    """Carries the rule out in the files of all of etcd's members. The components run again when this returns or raises.
+
+    Raises FaultError where no object has the target's identity or the model does not fit it (nothing is changed then),
+    HarnessError where the cluster's files can't be reached, ClusterError where a component can't be stopped or started.
+    """
+    if not cluster.etcd_files:
+        raise HarnessError(f"cluster {cluster.name}: etcd's files can't be reached, and at-rest-silent changes them")
+    names = (_API, _ETCD) if rule.reread else (_ETCD,)
+    with _stopped(cluster, names):
+        return AtRestSilent(cluster.etcd_files, undo).inject(rule, r0=r0)
+
+
+@contextmanager
+def _stopped(cluster: Cluster, names: tuple[str, ...]) -> Iterator[None]:
+    """Inside, these components are stopped, in this order; afterwards each has come back or had its time."""
+    if not names:
+        yield
+        return
+    first, rest = names[0], names[1:]
+    cluster.component(first, Action.STOP)
+    try:
+        with _stopped(cluster, rest):
+            yield
+    finally:
+        cluster.component(first, Action.START)
+        _await(cluster, first)
+
+
+def _await(cluster: Cluster, name: str) -> None:
+    deadline = time.monotonic() + _BACK_WITHIN_S
+    while time.monotonic() < deadline:
+        if any(each.name == name and each.ready for each in cluster.health()):
+            return
+        time.sleep(_POLL_S)

@@ -15,6 +15,7 @@ from injector.codec.table import shipped_table
 from injector.errors import CodecError
 from tests.injector.stored import (
     PROTOBUF,
+    add_unknown,
     envelope,
     golden,
     leaves,
@@ -39,6 +40,7 @@ def _rest(value: bytes, located: Located) -> bytes:
 @given(st.randoms(use_true_random=True))
 def test_another_decoder_sees_the_one_field_changed_and_no_other_byte_differs(random: Random) -> None:
     api_version, kind, message = random_object(random)
+    add_unknown(message, random)
     table_message = shipped_table().of_kind(api_version, kind)
     assert table_message is not None
     known = leaves(message, table_message.name)

@@ -25,6 +25,7 @@ __all__ = [
     "read_varint",
     "scan",
     "scan_map_entry",
+    "signed",
     "text_of",
 ]
 
@@ -50,6 +51,8 @@ class RawField(NamedTuple):
 
 def read_varint(data: bytes, position: int, end: int) -> tuple[int, int]:
     """(64-bit value, position after it). Raises CodecError at `end` or after ten bytes."""
+    if position < end and data[position] < 0x80:
+        return data[position], position + 1
     value = shift = 0
     while True:
         if position >= end:
@@ -169,9 +172,16 @@ def decode_scalar(type_name: str, data: bytes, start: int, end: int) -> JSONValu
     number, _ = read_varint(data, start, end)
     if type_name == "bool":
         return number != 0
-    bits, signed = _INTEGER_BITS[type_name]
+    return signed(number, type_name)
+
+
+def signed(number: int, type_name: str) -> int:
+    """A varint's 64 bits as an integer of that type, cut to its width as Go's conversion does."""
+    if number < 1 << 31:
+        return number
+    bits, has_sign = _INTEGER_BITS[type_name]
     number &= (1 << bits) - 1
-    return number - (1 << bits) if signed and number >> (bits - 1) else number
+    return number - (1 << bits) if has_sign and number >> (bits - 1) else number
 
 
 def encode_scalar(type_name: str, value: JSONValue) -> bytes:

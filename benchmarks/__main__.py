@@ -18,7 +18,7 @@ from dataclasses import asdict
 
 from benchmarks import Figure
 
-BENCHMARKS = ("forwarder", "sandbox", "experiment", "quickstart")
+BENCHMARKS = ("codec", "forwarder", "sandbox", "experiment", "quickstart")
 """Modules of this package with `measure(rounds: int, seconds: float, say) -> list[Figure]`."""
 
 

@@ -10,9 +10,8 @@ this is what is stored. Unknown fields are left out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import IntEnum
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 from injector.codec.documents import parse_document
 from injector.codec.encoding import decode_scalar, read_varint, scan, scan_map_entry, signed, text_of
@@ -27,6 +26,11 @@ __all__ = ["to_tree", "value_of"]
 
 Tree = dict[str, JSONValue]
 Spans = list[tuple[int, int]]
+Container = TypeVar("Container", dict[str, JSONValue], list[JSONValue])
+
+_KEY_TAG, _VALUE_TAG = 0x0A, 0x12
+_TAG_MASK = (1 << 35) - 1
+"""Go keeps 32 bits of a field's number, and 3 of the wire type."""
 
 
 def to_tree(value: bytes) -> Tree:
@@ -52,15 +56,9 @@ def value_of(data: bytes, spans: Spans, type_name: str) -> JSONValue:
     return decode_scalar(type_name, data, *spans[-1])
 
 
-class _Form(IntEnum):
-    """How the commonest fields are read, without a detour; OTHER is read by general rules."""
-
-    TEXT = 0
-    WHOLE = 1
-    MESSAGE = 2
-    MESSAGES = 3
-    TEXTS = 4
-    OTHER = 5
+_TEXT, _WHOLE, _MESSAGE, _MESSAGES, _TEXTS, _MAP, _EMBEDDED, _OTHER = range(8)
+"""How a field is read: the commoner without a detour, OTHER by general rules. Plain numbers, for they are compared in
+the one loop where every look-up counts."""
 
 
 class _Reader(NamedTuple):
@@ -87,7 +85,8 @@ def _layout(type_name: str) -> _Layout:
     readers = {}
     for field in message.fields.values():
         omit = field.omit_zero and shape is None
-        readers[field.number << 3 | field.wire_type] = _Reader(_form_of(field), field.name, field.type, omit, field)
+        form = _form_of(field, embedded=shape is not None)
+        readers[field.number << 3 | field.wire_type] = _Reader(form, field.name, field.type, omit, field)
     if shape is None and message.alias:
         shape = _elements
     return _Layout(readers, message, shape)
@@ -98,14 +97,16 @@ def _elements(plain: Tree) -> JSONValue:
     return plain.get("items", [])
 
 
-def _form_of(field: Field) -> _Form:
-    if field.map_key is not None or (field.repeated and field.type in SCALARS):
-        return _Form.TEXTS if field.repeated and field.type == "string" else _Form.OTHER
+def _form_of(field: Field, *, embedded: bool) -> int:
+    if field.map_key is not None:
+        return _MAP
     if field.type not in SCALARS:
-        return _Form.MESSAGES if field.repeated else _Form.MESSAGE
-    if field.type == "string":
-        return _Form.TEXT
-    return _Form.WHOLE if SCALARS[field.type] == 0 else _Form.OTHER
+        return _MESSAGES if field.repeated else _MESSAGE
+    if field.repeated:
+        return _TEXTS if field.type == "string" else _OTHER
+    if field.type == "bytes" and embedded:
+        return _EMBEDDED
+    return _TEXT if field.type == "string" else _WHOLE if SCALARS[field.type] == 0 else _OTHER
 
 
 def _message(data: bytes, spans: Spans, type_name: str, depth: int) -> JSONValue:
@@ -147,78 +148,88 @@ def _read(
         position += 1
         if tag >= 0x80:
             tag, position = read_varint(data, tag_start, end)
+            tag &= _TAG_MASK
         reader = readers.get(tag)
-        if reader is None or reader[0] == 5:
-            position = _other(data, tag_start, end, layout, plain, depth)
+        if reader is None or reader[0] == _OTHER:
+            position = _other(data, tag_start, end, layout, plain)
             continue
-        form, name, type_name, omit, _ = reader
-        if position >= end:
-            raise CodecError(f"byte {position}: the data ends inside a field")
-        length = data[position]
-        position += 1
-        if length >= 0x80:
-            length, position = read_varint(data, position - 1, end)
-        if form == 1:
-            found: JSONValue = length != 0 if type_name == "bool" else signed(length, type_name)
-            if found or not omit:
-                plain[name] = found
+        form, name, type_name, omit, field = reader
+        if position < end and data[position] < 0x80:
+            number = data[position]
+            position += 1
+        else:
+            number, position = read_varint(data, position, end)
+        if form == _WHOLE:
+            whole = number != 0 if type_name == "bool" else signed(number, type_name)
+            if whole or not omit:
+                plain[name] = whole
             else:
                 plain.pop(name, None)
             continue
         start = position
-        position += length
+        position += number  # the length
         if position > end:
             raise CodecError(f"byte {start}: a field reaches {position - end} bytes beyond its message")
-        if form == 0:
-            if length or not omit:
+        if form == _TEXT:
+            if number or not omit:
                 plain[name] = text_of(data[start:position])
             else:
                 plain.pop(name, None)
-        elif form == 2:
+        elif form == _MESSAGE:
             own = pieces.setdefault(tag, [])
             own.append((start, position))
             if len(own) == 1:
                 _put(plain, reader, _message(data, own, type_name, depth + 1))
+        elif form == _MAP:
+            key, entry = _entry(data, start, position, end, field, depth)
+            _held(plain, name, {})[key] = entry
+        elif form == _EMBEDDED:
+            plain[name] = data[start:position].decode(BYTES_AS_TEXT)
+        elif form == _MESSAGES:
+            _held(plain, name, []).append(_message(data, [(start, position)], type_name, depth + 1))
         else:
-            item: JSONValue = text_of(data[start:position])
-            if form == 3:
-                item = _message(data, [(start, position)], type_name, depth + 1)
-            items = plain.setdefault(name, [])
-            assert isinstance(items, list)
-            items.append(item)
+            _held(plain, name, []).append(text_of(data[start:position]))
 
 
-def _other(data: bytes, start: int, end: int, layout: _Layout, plain: Tree, depth: int) -> int:
+def _held(plain: Tree, name: str, empty: Container) -> Container:
+    """The list or map of that name, made if it is not there yet."""
+    found = plain.get(name)
+    if found is None:
+        found = plain[name] = empty
+    return cast(Container, found)
+
+
+def _other(data: bytes, start: int, end: int, layout: _Layout, plain: Tree) -> int:
     """One field that is unknown, has another wire type than its own, or is of a rarer form; the position after it."""
     raw = next(scan(data, start, end))
     field = layout.message.fields.get(raw.number)
     if field is None:
         return raw.end
     packed = check_wire_type(raw, field)
-    if field.map_key is not None:
-        entries = plain.setdefault(field.name, {})
-        assert isinstance(entries, dict)
-        key, entry = _entry(data, raw.start, raw.end, end, field, depth)
-        entries[key] = entry
-    elif field.repeated:
-        items = plain.setdefault(field.name, [])
-        assert isinstance(items, list)
+    if field.repeated:
         for spot in packed_elements(data, raw, field) if packed else [raw]:
-            items.append(value_of(data, [(spot.start, spot.end)], field.type))
-    elif field.type == "bytes" and layout.shape is not None:
-        plain[field.name] = data[raw.start : raw.end].decode(BYTES_AS_TEXT)
+            _held(plain, field.name, []).append(decode_scalar(field.type, data, spot.start, spot.end))
+        return raw.end
+    found = decode_scalar(field.type, data, raw.start, raw.end)
+    if found or not field.omit_zero:
+        plain[field.name] = found
     else:
-        found = decode_scalar(field.type, data, raw.start, raw.end)
-        if found or not field.omit_zero or layout.shape is not None:
-            plain[field.name] = found
-        else:
-            plain.pop(field.name, None)
+        plain.pop(field.name, None)
     return raw.end
 
 
 def _entry(data: bytes, start: int, end: int, limit: int, field: Field, depth: int) -> tuple[str, JSONValue]:
-    inner = {spot.number: spot for spot in scan_map_entry(data, start, end, limit)}
-    key = text_of(data[inner[1].start : inner[1].end]) if 1 in inner else ""
-    if field.type in SCALARS:
-        return key, value_of(data, [(inner[2].start, inner[2].end)] if 2 in inner else [], field.type)
-    return key, _message(data, [(inner[2].start, inner[2].end)] if 2 in inner else [], field.type, depth + 1)
+    """(key, value) of the map's entry in data[start:end]. As all entries are written, key before value and both short,
+    they are read at once."""
+    middle = start + 2 + data[start + 1] if end - start > 3 and data[start] == _KEY_TAG else end
+    if middle + 1 < end and data[middle] == _VALUE_TAG and middle + 2 + data[middle + 1] == end and end - start < 0x84:
+        key, spans = text_of(data[start + 2 : middle]), [(middle + 2, end)]
+    else:
+        inner = {spot.number: spot for spot in scan_map_entry(data, start, end, limit)}
+        key = text_of(data[inner[1].start : inner[1].end]) if 1 in inner else ""
+        spans = [(inner[2].start, inner[2].end)] if 2 in inner else []
+    if field.type == "string":
+        return key, text_of(data[slice(*spans[-1])]) if spans else ""
+    return key, value_of(data, spans, field.type) if field.type in SCALARS else _message(
+        data, spans, field.type, depth + 1
+    )

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
-import difflib
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from injector.errors import ClusterError, CodecError, FaultError, InputError, Problem
+from injector.errors import ClusterError, FaultError, InputError, Problem
+from mutineer.stored_values import bytes_of, keys_below, located, name_of, read
 
 if TYPE_CHECKING:  # what a command runs is loaded when it runs: help and completion stay quick
     from injector.rules import JSONValue
 
 __all__ = ["commands"]
 
-T = TypeVar("T")
-
-_ASK_WITHIN_S = 20.0
-"""More than etcd's own time limit for one question (campaigns.clusters.keyspace)."""
-_NEAR = 3
 _TIES = "dependency: "
 """Stands before what a dependency field ties by; on a terminal a colour says it."""
 _SHARES = {"path": 3, "value": 2}
@@ -42,7 +35,7 @@ def _complete_clusters(context: click.Context, parameter: click.Parameter, incom
 def _complete_keys(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Keys as far as the next slash: a cluster has hundreds."""
     try:
-        keys = _keys(context.params.get("cluster") or "default", incomplete or "/")
+        keys = keys_below(context.params.get("cluster") or "default", incomplete or "/")
     except (ClusterError, InputError):  # there is no such sandbox: the command itself will say so
         return []
     return sorted({incomplete + _segment(key[len(incomplete) :]) for key in keys})
@@ -98,8 +91,8 @@ def decode(
     """
     from mutineer import documents
 
-    found = _read(file, cluster, key, as_base64=as_base64)
-    document = _located(found.name, lambda: documents.document_of(found.value), found.value)
+    found = read(file, cluster, key, as_base64=as_base64)
+    document = located(found.name, lambda: documents.document_of(found.value), found.value)
     if documents.is_secret(document) and not show_secrets and sys.stdout.isatty():
         document = documents.redacted(document)
         click.echo(f"{_SECRETS_HIDDEN}; this can't be encoded again", err=True)
@@ -128,9 +121,9 @@ def encode(file: BinaryIO, output: BinaryIO, as_base64: bool) -> None:
     """
     from mutineer import documents
 
-    name = _name_of(file)
+    name = name_of(file)
     try:
-        text = _bytes_of(file).decode()
+        text = bytes_of(file).decode()
     except UnicodeDecodeError as error:
         words = f"expected YAML or JSON in UTF-8, got {error.object[:12]!r} (is it a stored value? `mutineer decode`)"
         raise InputError([Problem(name, f"byte {error.start}", words)]) from error
@@ -186,8 +179,8 @@ def fields(
             raise click.UsageError("--cluster and --base64 are for a stored object (--key, --from), not for a KIND")
         _fields_of_kind(kind, as_json=as_json)
         return
-    found = _read(file, cluster, key, as_base64=as_base64)
-    rows = _located(found.name, lambda: _fields_of_value(found.value), found.value)
+    found = read(file, cluster, key, as_base64=as_base64)
+    rows = located(found.name, lambda: _fields_of_value(found.value), found.value)
     if not show_secrets and sys.stdout.isatty() and _holds_secret(found.value):
         rows = [{**row, "value": _hidden(row)} for row in rows]
         click.echo(_SECRETS_HIDDEN, err=True)
@@ -234,17 +227,17 @@ def _wire(wire_type: int | None) -> str:
 
 def _fields_of_value(value: bytes) -> list[dict[str, JSONValue]]:
     """One entry a field that is there; `span` is null where no path leads (a map's key with a bracket in it)."""
-    from injector.codec import list_fields, locate, read
+    from injector import codec
 
-    kind = read(value).kind
+    kind = codec.read(value).kind
     rows: list[dict[str, JSONValue]] = []
-    for each in list_fields(value):
+    for each in codec.list_fields(value):
         row: dict[str, JSONValue] = {
             "path": each.path, "type": each.type, "wire_type": None, "kubernetes_type": each.type,
             **_roles(kind, each.path), "span": None, "value": each.value,
         }  # fmt: skip
         with contextlib.suppress(FaultError):
-            found = locate(value, each.path)
+            found = codec.locate(value, each.path)
             row |= {"wire_type": found.wire_type, "kubernetes_type": found.kubernetes_type, "span": list(found.span)}
         rows.append(row)
     return rows
@@ -258,9 +251,9 @@ def _roles(kind: str, path: str) -> dict[str, JSONValue]:
 
 
 def _holds_secret(value: bytes) -> bool:
-    from injector.codec import read
+    from injector import codec
 
-    return read(value).kind == "Secret"
+    return codec.read(value).kind == "Secret"
 
 
 def _hidden(row: Mapping[str, JSONValue]) -> JSONValue:
@@ -302,96 +295,6 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*map(shown, row))
     Console(highlight=False).print(table)
-
-
-# reading
-
-
-class _Found(NamedTuple):
-    """A stored value and what errors call it."""
-
-    value: bytes
-    name: str
-
-
-def _read(file: BinaryIO | None, cluster: str | None, key: str | None, *, as_base64: bool) -> _Found:
-    if key is not None:
-        if file is not None and _name_of(file) != "stdin":
-            raise click.UsageError("expected FILE or --key, not both")
-        return _Found(_value_of_key(cluster or "default", key), key)
-    if cluster is not None:
-        raise click.UsageError(f"--cluster {cluster}: which --key? (tab completes it)")
-    assert file is not None
-    name, data = _name_of(file), _bytes_of(file)
-    if as_base64:
-        try:
-            data = base64.b64decode(b"".join(data.split()), validate=True)
-        except binascii.Error as error:
-            raise InputError([Problem(name, "", f"expected base64, got {data[:20]!r}: {error}")]) from error
-    return _Found(data, name)
-
-
-def _name_of(file: BinaryIO) -> str:
-    return "stdin" if file.name in ("<stdin>", "-", 0) else str(Path(file.name))
-
-
-def _bytes_of(file: BinaryIO) -> bytes:
-    if file.isatty():
-        raise click.UsageError("expected a FILE, or something on stdin")
-    return file.read()
-
-
-def _value_of_key(cluster: str, key: str) -> bytes:
-    value = _ask(cluster, {"do": "value", "key": key or "/"})
-    if value is not None:
-        return base64.b64decode(str(value))
-    known = _keys(cluster, key.rpartition("/")[0] or "/") or _keys(cluster, "/")
-    near = difflib.get_close_matches(key, known, _NEAR)
-    hint = f"did you mean {' or '.join(near)}?" if near else "`mutineer decode --key` completes keys with tab"
-    raise InputError([Problem("command line", "--key", f"the sandbox {cluster!r} has no key {key!r}; {hint}")])
-
-
-def _keys(cluster: str, prefix: str) -> list[str]:
-    found = _ask(cluster, {"do": "keys", "prefix": prefix})
-    assert isinstance(found, list)
-    return [str(key) for key in found]
-
-
-def _ask(cluster: str, request: Mapping[str, JSONValue]) -> JSONValue:
-    from campaigns.clusters.sandbox import control, outside
-
-    try:
-        found = outside.find_running(cluster)
-    except InputError as error:  # it speaks of `mutineer sandbox`'s own option
-        raise InputError(Problem(each.file, "--cluster", each.message) for each in error.problems) from None
-    return control.ask(found.config.folder, request, within_s=_ASK_WITHIN_S)
-
-
-def _located(name: str, call: Callable[[], T], value: bytes) -> T:
-    """What `call` gives; what it finds wrong with the bytes is said with the file's name and what to do."""
-    try:
-        return call()
-    except (CodecError, FaultError) as error:
-        raise InputError([Problem(name, "", f"{error}{_remedy(value)}")]) from error
-
-
-def _remedy(value: bytes) -> str:
-    """The two things that commonly happen to a value on its way here."""
-    if value.startswith((b"azhzAA", b"eyJraW", b"eyJhcG")):  # k8s and a zero, {"kin, {"api
-        return "\n  remedy: this is base64: add --base64"
-    if value.endswith(b"\n") and _is_object(value[:-1]):
-        return "\n  remedy: take the newline at its end off, which etcdctl puts there: head -c -1"
-    return ""
-
-
-def _is_object(value: bytes) -> bool:
-    from injector.codec import to_tree
-
-    try:
-        to_tree(value)
-    except CodecError:
-        return False
-    return True
 
 
 commands: Mapping[str, click.Command] = {"decode": decode, "encode": encode, "fields": fields}

@@ -41,6 +41,14 @@ def test_a_dump_holds_every_key_with_its_value_and_its_revision(keyspace: KeySpa
     assert keyspace.revision() == before + 2
 
 
+def test_one_key_and_the_keys_below_a_prefix_are_read(keyspace: KeySpace) -> None:
+    keyspace.write({"/registry/a/2": b"\x00\xff", "/registry/a/1": b"", "/registry/b/1": b"x"}, [])
+    assert keyspace.value("/registry/a/2") == b"\x00\xff" and keyspace.value("/registry/a/1") == b""
+    assert keyspace.value("/registry/a/") is None
+    assert keyspace.keys("/registry/a/") == ["/registry/a/1", "/registry/a/2"]
+    assert keyspace.keys("/registry/c") == []
+
+
 def test_a_key_that_is_not_utf_8_survives_the_round_trip(keyspace: KeySpace) -> None:
     key = b"/registry/\xff\xfe".decode(errors="surrogateescape")
     keyspace.write({key: b"odd"}, [])

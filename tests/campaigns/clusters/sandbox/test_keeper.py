@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from campaigns.clusters.sandbox.config import SandboxConfig
 from campaigns.clusters.sandbox.keeper import Keeper
 from injector.errors import ClusterError
 from injector.rules import JSONValue
-from tests.campaigns.clusters.sandbox.stand_in_keeper import StandIn
+from tests.campaigns.clusters.sandbox.stand_in_keeper import STORED, StandIn
 
 
 @pytest.fixture
@@ -53,11 +54,19 @@ def test_components_and_nodes_are_acted_on_as_asked(keeper: Keeper, cluster: Sta
 @pytest.mark.parametrize(
     "request_",
     [{}, {"do": "dance"}, {"do": "component"}, {"do": "component", "name": "etcd", "action": "poke"},
-     {"do": "node", "name": 1, "action": "stop"}],
+     {"do": "node", "name": 1, "action": "stop"},
+     {"do": "value"}, {"do": "value", "key": ""}, {"do": "keys", "prefix": ""}],
 )  # fmt: skip
 def test_what_is_no_request_is_refused_in_words(keeper: Keeper, request_: dict[str, JSONValue]) -> None:
     with pytest.raises(ClusterError, match="no such request: "):
         keeper.answer(request_)
+
+
+def test_what_etcd_holds_is_told_in_base64_and_keys_by_their_beginning(keeper: Keeper) -> None:
+    value = keeper.answer({"do": "value", "key": "/registry/pods/default/web"})
+    assert value == base64.b64encode(STORED["/registry/pods/default/web"]).decode()
+    assert keeper.answer({"do": "value", "key": "/registry/pods/default/we"}) is None
+    assert keeper.answer({"do": "keys", "prefix": "/registry/configmaps/"}) == sorted(STORED)[:2]
 
 
 def test_the_clusters_own_words_come_through(keeper: Keeper) -> None:

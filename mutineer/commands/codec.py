@@ -75,7 +75,7 @@ _secrets = click.option("--show-secrets", is_flag=True, help="Show the values of
 def decode(
     file: BinaryIO, cluster: str | None, key: str | None, form: str, as_base64: bool, show_secrets: bool
 ) -> None:
-    """One stored object (what etcd holds under one key) as YAML or JSON, from FILE (- is stdin) or a running cluster.
+    """Show a stored object as YAML or JSON: from FILE (- is stdin), or of a key of a running cluster's etcd.
 
     `mutineer encode` makes the same bytes of it again. Where the text can't say all that the bytes do (unknown fields,
     an odd order, corrupted text), it carries them along under the key `mutineer.original`.
@@ -108,7 +108,7 @@ def decode(
               help="Where to write the value (default: stdout).")  # fmt: skip
 @click.option("--base64", "as_base64", is_flag=True, help="Write the value in base64.")
 def encode(file: BinaryIO, output: BinaryIO, as_base64: bool) -> None:
-    """The stored value of an object in YAML or JSON, from FILE (- is stdin): the inverse of `mutineer decode`.
+    """Make the stored value of an object in YAML or JSON, from FILE (- is stdin): the inverse of `mutineer decode`.
 
     What nobody edited gives the same bytes. An object without `mutineer.original` is written as Kubernetes would write
     it; with that key, its differences are written into the original's bytes, and all else in them stays.
@@ -157,7 +157,7 @@ def fields(
     show_secrets: bool,
     as_json: bool,
 ) -> None:
-    """Every field path that objects of KIND can have, with its type and its role; or the fields of one stored object.
+    """List every field path that objects of KIND can have, with its type and role; or one stored object's fields.
 
     KIND is a kind's name, or with version and group: Deployment, Deployment.v1.apps, apps/v1/Deployment. Paths are
     those that faults take: [] stands for a list's index (or FIELD=VALUE), [KEY] for a map's key.

@@ -17,11 +17,11 @@ from injector.codec.nodes import INT_OR_STRING, LEAF_FIELDS, short
 from injector.errors import CodecError
 from injector.rules import JSONValue
 
-__all__ = ["BYTES_AS_TEXT", "SHAPES"]
+__all__ = ["BYTES_AS_TEXT", "QUANTITY", "SHAPES"]
 
 BYTES_AS_TEXT = "latin-1"
 
-_QUANTITY = re.compile(r"[+-]?\d*(\.\d*)?([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d{1,18})?$", re.ASCII)
+QUANTITY = re.compile(r"[+-]?\d*(\.\d*)?([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d{1,18})?$", re.ASCII)
 """What k8s.io/apimachinery v0.36.3 pkg/api/resource ParseQuantity takes (it takes `m` and `.`, too)."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -60,7 +60,7 @@ def _int_or_string(plain: dict[str, JSONValue]) -> JSONValue:
 def _quantity(plain: dict[str, JSONValue]) -> JSONValue:
     text = plain.get("string", "0")
     assert isinstance(text, str)
-    if not text or not _QUANTITY.match(text):
+    if not text or not QUANTITY.match(text):
         raise CodecError(f"{text!r} is no quantity; Kubernetes refuses the whole object")
     return text
 

@@ -25,8 +25,8 @@ from injector.codec.encoding import encode_scalar, encode_tag, encode_varint, in
 from injector.codec.envelope import MAGIC, Storage
 from injector.codec.nodes import INT_OR_STRING, LEAF_FIELDS, MAX_DEPTH, short
 from injector.codec.paths import join
+from injector.codec.shapes import QUANTITY
 from injector.codec.table import SCALARS, Field, FieldTable, Message, shipped_table
-from injector.codec.tree import QUANTITY
 from injector.errors import CodecError, InputError, Problem
 from injector.rules import JSONValue
 

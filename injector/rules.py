@@ -66,7 +66,8 @@ class Firing:
 
     at_s          time.monotonic() of the machine when the bytes were changed (comparable between processes)
     key           etcd key
-    operation     put, delete, drop, or silent: bytes in a stopped member's file, without a write that etcd knows of
+    operation     put, delete or drop; range, watch or txn-range for what etcd said; compact or lease-grant; silent:
+                  bytes in a stopped member's file, without a write that etcd knows of
     before/after  the whole stored value before and after (after is b"" where nothing was written)
     span          [start, end) of the changed bytes in `before`
     field_before/field_after  the field's value as JSON, None for message faults
@@ -74,6 +75,7 @@ class Firing:
                   None while unknown
     revision      etcd revision that the write got, if accepted; a silent edit makes none
     told          for a drop, what the sender was told
+    note          in words, what else became of it ("" if nothing): copies that were refused, how long it was late
     """
 
     rule_id: str
@@ -89,6 +91,7 @@ class Firing:
     accepted: bool | None = None
     revision: int | None = None
     told: Told | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,6 +86,7 @@ def firing_to_json(firing: Firing) -> dict[str, JSONValue]:
         "accepted": firing.accepted,
         "revision": firing.revision,
         "told": firing.told.value if firing.told is not None else None,
+        "note": firing.note,
     }
 
 
@@ -106,6 +107,7 @@ def firing_from_json(document: Document) -> Firing:
         accepted=_truth(document, "accepted"),
         revision=None if document.get("revision") is None else _integer(document, "revision"),
         told=None if document.get("told") is None else Told(_text(document, "told")),
+        note=_text(document, "note") if "note" in document else "",
     )
 
 

@@ -12,6 +12,7 @@ class Channel(StrEnum):
     """Where the fault enters (docs: design.md, "Words"). Only channels that exist are listed."""
 
     APISERVER_TO_ETCD = "apiserver-to-etcd"
+    ETCD_TO_APISERVER = "etcd-to-apiserver"
     AT_REST_WRITE = "at-rest-write"
     AT_REST_SILENT = "at-rest-silent"
 

@@ -5,27 +5,68 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Protocol
 
 from injector.channels.control import SCHEMA, Stats
-from injector.channels.etcd import EtcdChannel
+from injector.channels.etcd import EtcdChannel, Sender
+from injector.channels.reads import WATCH, ReadsChannel
 from injector.errors import InjectionError
-from injector.rules import JSONValue
+from injector.rules import Firing, JSONValue, NearMiss, Rule
 from injector.rules_json import firing_to_json, near_miss_to_json, rule_from_json
+from injector.targets import Channel
+from injector.wire.inspection import Inspector
 
-__all__ = ["Armory", "Controlled", "answer_line"]
+__all__ = ["LASTING", "ArmedChannel", "Armory", "Controlled", "answer_line"]
+
+
+LASTING = (WATCH,)
+"""Calls that may be under way when a rule is armed, and are looked at all the same."""
+
+
+class ArmedChannel(Inspector, Protocol):
+    """A rule in its channel."""
+
+    rule: Rule
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing needs to be looked at any more."""
+        ...
+
+    def firings(self) -> tuple[Firing, ...]: ...
+
+    def near_misses(self) -> tuple[NearMiss, ...]: ...
+
+    def disarmed(self) -> None:
+        """The rule was disarmed: what waits for other messages goes now."""
+        ...
 
 
 class Armory:
-    """The one rule that is armed, and the channel that carries it out. The last channel stays for `collect`."""
+    """The one rule that is armed, and the channel that carries it out. The last channel stays for `collect`. `sender`
+    makes calls of the forwarder's own."""
 
-    def __init__(self) -> None:
-        self.last: EtcdChannel | None = None
+    def __init__(self, sender: Sender | None = None) -> None:
+        self.last: ArmedChannel | None = None
+        self.armed = False
+        self._sender = sender
+
+    def arm(self, rule: Rule, baseline: Iterable[tuple[bytes, bytes]]) -> None:
+        """FaultError for a rule that no channel here can carry out."""
+        if rule.channel is Channel.ETCD_TO_APISERVER:
+            self.last = ReadsChannel(rule, baseline=baseline)
+        else:
+            self.last = EtcdChannel(rule, baseline=baseline, sender=self._sender)
+        self.armed = True
+
+    def disarm(self) -> None:
+        if self.armed and self.last is not None:
+            self.last.disarmed()
         self.armed = False
 
-    def inspector(self) -> EtcdChannel | None:
+    def inspector(self) -> ArmedChannel | None:
         """Asked at every request that passes: who looks at it, if anyone."""
         return self.last if self.armed and self.last is not None and not self.last.done else None
 
@@ -67,13 +108,12 @@ def _arm(forwarder: Controlled, request: Mapping[str, JSONValue]) -> _Answer:
     rule = request.get("rule")
     if not isinstance(rule, dict):
         raise ValueError(f"rule: expected an object, got {rule!r:.80}")
-    armory.last = EtcdChannel(rule_from_json(rule), baseline=_pairs(request.get("baseline")))
-    armory.armed = True
+    armory.arm(rule_from_json(rule), _pairs(request.get("baseline")))
     return {}
 
 
 def _disarm(forwarder: Controlled, _request: Mapping[str, JSONValue]) -> _Answer:
-    forwarder.armory.armed = False
+    forwarder.armory.disarm()
     return {}
 
 

@@ -34,10 +34,12 @@ from typing import cast
 import uvloop
 
 from injector.channels.control import Stats
-from injector.channels.controlling import Armory, answer_line
+from injector.channels.controlling import LASTING, Armory, answer_line
+from injector.channels.copies import Copies
 from injector.channels.options import Options, parse
 from injector.channels.tls import in_words, speaks_http2
 from injector.errors import EnvironmentFailure, InputError, MutineerError
+from injector.wire.inspection import Gate
 from injector.wire.relay import Output, Relay
 
 __all__ = ["Forwarder", "main"]
@@ -56,7 +58,8 @@ class Forwarder:
 
     def __init__(self, upstream: tuple[str, int], *, upstream_tls: ssl.SSLContext | None = None) -> None:
         self.upstream, self.upstream_tls = upstream, upstream_tls
-        self.armory = Armory()
+        self.copies = Copies(upstream, tls=upstream_tls)
+        self.armory = Armory(self.copies.send)
         self.open: set[_Connection] = set()
         self.connections_total = 0
         self.messages_closed = 0
@@ -87,7 +90,7 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self, forwarder: Forwarder) -> None:
         self.forwarder = forwarder
-        self.relay = Relay(forwarder.armory.inspector)
+        self.relay = Relay(forwarder.armory.inspector, lasting=LASTING)
         self.client: asyncio.Transport | None = None
         self.upstream: asyncio.Transport | None = None
         self.connecting: asyncio.Task[None] | None = None
@@ -136,9 +139,28 @@ class _Connection(asyncio.Protocol):
             _write(self.upstream, output.to_upstream)
         if output.to_client and self.client is not None:
             _write(self.client, output.to_client)
+        if output.gates:
+            self._wait(output.gates)
         if output.error is not None:
             logger.warning("connection closed: %s", output.error)
             self.close()
+
+    def _wait(self, gates: list[Gate]) -> None:
+        """Held messages go on when their gates open: by the clock where a gate says when. Never from within the
+        handling of other bytes, which may be what opens a gate."""
+        loop = asyncio.get_running_loop()
+
+        def soon() -> None:
+            loop.call_soon(self._go_on)
+
+        for gate in gates:
+            gate.when_open(soon)
+            if gate.after_s is not None:
+                loop.call_later(gate.after_s, gate.open)
+
+    def _go_on(self) -> None:
+        if self in self.forwarder.open:
+            self.send(self.relay.released())
 
     def close(self) -> None:
         """Closes both sides; what was written still goes out."""
@@ -226,6 +248,7 @@ async def _serve(options: Options) -> None:
         await over.wait()
         controls.close()
         server.close()
+        forwarder.copies.cancel()
         for connection in list(forwarder.open):
             connection.close()
 

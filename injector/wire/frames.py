@@ -38,6 +38,7 @@ __all__ = [
     "frame",
     "goaway",
     "header_fragment",
+    "header_frames",
     "rst_stream",
     "settings_of",
     "unpadded",
@@ -125,6 +126,15 @@ def data_frames(stream: int, payload: bytes, *, end_stream: bool, max_frame_byte
     cuts = range(0, len(payload), max_frame_bytes) if payload else range(int(end_stream))
     frames = [(payload[at : at + max_frame_bytes], at + max_frame_bytes >= len(payload)) for at in cuts]
     return [frame(DATA, END_STREAM if end_stream and last else 0, stream, part) for part, last in frames]
+
+
+def header_frames(stream: int, block: bytes, *, end_stream: bool, max_frame_bytes: int) -> bytes:
+    """A HEADERS frame, with CONTINUATION frames where the block is longer than a frame."""
+    parts = [block[at : at + max_frame_bytes] for at in range(0, len(block), max_frame_bytes)] or [b""]
+    kinds = [HEADERS, *[CONTINUATION] * (len(parts) - 1)]
+    flags = [END_STREAM if end_stream else 0, *[0] * (len(parts) - 1)]
+    flags[-1] |= END_HEADERS
+    return b"".join(frame(kind, flag, stream, part) for kind, flag, part in zip(kinds, flags, parts, strict=True))
 
 
 def unpadded(data: bytes, start: int, end: int, flags: int) -> tuple[int, int]:

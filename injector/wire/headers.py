@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 import hpack
 
 from injector.wire.frames import ErrorCode, Http2Error
 
-__all__ = ["HeaderFollower", "literal_block"]
+__all__ = ["HeaderFollower", "literal_block", "table_sizes"]
 
 _INDEXED = re.compile(rb"[\x81-\xfe]*")
 """Fields of one byte: an index of 1 to 126 into the tables (RFC 7541, 6.1)."""
+
+_FIRST_DYNAMIC = 0xBE
+"""The one-byte field that refers to the first entry of the dynamic table: index 62 (RFC 7541, 2.3.3)."""
 
 MAX_HEADER_LIST_BYTES = 1 << 20
 """Arbitrary, because it only bounds memory: Go's default limit for a request's headers is as large."""
@@ -48,31 +52,43 @@ class HeaderFollower:
 
     def find(self, block: bytes, name: bytes) -> bytes | None:
         """Take a header block in and return the value of its first field called `name`."""
-        found: bytes | None = None
+        static = _static_values(name)
         at, size = 0, len(block)
         while at < size:
-            if found is not None:
-                at = _INDEXED.match(block, at).end()  # type: ignore[union-attr]
-                if at == size:
-                    break
-            if 0x80 < block[at] < 0xFF:
-                after = at + 1
-                fields: Iterable[tuple[bytes, bytes]] = (self._lookup(block[at] & 0x7F),)
-            else:
-                after = _field_end(block, at)
-                fields = self._decode(block[at:after])
-            for field, value in fields:
-                if found is None and field == name:
-                    found = value
+            first = block[at]
+            if 0x80 < first < _FIRST_DYNAMIC:
+                at += 1
+                if first in static:
+                    self.follow(block[at:])
+                    return static[first]
+                continue
+            if 0x80 < first < 0xFF:
+                at += 1
+                field, value = self._dynamic(first - _FIRST_DYNAMIC)
+                if field == name:
+                    self.follow(block[at:])
+                    return value
+                continue
+            after = _field_end(block, at)
+            for field, value in self._decode(block[at:after]):
+                if field == name:
+                    self.follow(block[after:])
+                    return value
             at = after
-        return found
+        return None
 
-    def _lookup(self, index: int) -> tuple[bytes, bytes]:
+    def fields(self, block: bytes) -> list[tuple[bytes, bytes]]:
+        """Take a header block in and return all of its fields."""
+        return list(self._decode(block))
+
+    def _dynamic(self, index: int) -> tuple[bytes, bytes]:
+        """An entry of the dynamic table, the newest being 0."""
         try:
-            entry: tuple[bytes, bytes] = self._decoder.header_table.get_by_index(index)
+            entry: tuple[bytes, bytes] = self._decoder.header_table.dynamic_entries[index]
             return entry
-        except hpack.HPACKError as error:
-            raise Http2Error(ErrorCode.COMPRESSION_ERROR, f"header block: {error}") from error
+        except IndexError:
+            why = f"header block: the table has no entry {index + _FIRST_DYNAMIC - 0x80}"
+            raise Http2Error(ErrorCode.COMPRESSION_ERROR, why) from None
 
     def _decode(self, fields: bytes) -> Iterable[tuple[bytes, bytes]]:
         try:
@@ -80,6 +96,13 @@ class HeaderFollower:
             return decoded
         except hpack.HPACKError as error:
             raise Http2Error(ErrorCode.COMPRESSION_ERROR, f"header block: {error}") from error
+
+
+@lru_cache(maxsize=64)
+def _static_values(name: bytes) -> dict[int, bytes]:
+    """The one-byte fields that refer to `name` in the static table, and the values they give it."""
+    entries = enumerate(hpack.hpack.HeaderTable.STATIC_TABLE, 0x81)
+    return {byte: value for byte, (entry, value) in entries if entry == name}
 
 
 def _field_end(block: bytes, at: int) -> int:
@@ -115,6 +138,14 @@ def _integer(block: bytes, at: int, prefix_bits: int) -> tuple[int, int]:
     except IndexError:
         raise Http2Error(ErrorCode.COMPRESSION_ERROR, "header block: an integer goes beyond the end") from None
     raise Http2Error(ErrorCode.COMPRESSION_ERROR, "header block: an integer is too large")
+
+
+def table_sizes(block: bytes) -> bytes:
+    """The changes of the table's size that a block begins with (RFC 7541, 6.3)."""
+    at = 0
+    while at < len(block) and block[at] & 0xE0 == 0x20:
+        at = _integer(block, at, 5)[1]
+    return block[:at]
 
 
 def literal_block(fields: Iterable[tuple[bytes, bytes]]) -> bytes:

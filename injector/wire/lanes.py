@@ -47,12 +47,15 @@ class Window:
     queued: int = 0
 
 
+_NOTHING = memoryview(b"")
+
+
 @dataclass(slots=True)
 class _Waiting:
     """Bytes that wait for the receiver's window: the payload of DATA frames, or frames that must not overtake them.
     `turn` keeps header blocks in order across streams, as HPACK needs them."""
 
-    payload: bytes
+    payload: memoryview
     end_stream: bool = False
     raw: bytes = b""
     turn: int | None = None
@@ -62,7 +65,19 @@ class Lane:
     """Frames from one sender to one receiver. `out` collects for the receiver, `back` for the sender; methods that
     return bytes leave it to the caller to send them, in the order of what was received."""
 
-    __slots__ = ("_turns", "back", "headers", "initial", "max_frame", "out", "pending", "streams", "tail", "window")
+    __slots__ = (
+        "_leaving",
+        "_turns",
+        "back",
+        "headers",
+        "initial",
+        "max_frame",
+        "out",
+        "pending",
+        "streams",
+        "tail",
+        "window",
+    )
 
     def __init__(self, out: list[bytes], back: list[bytes]) -> None:
         self.out, self.back = out, back
@@ -72,13 +87,9 @@ class Lane:
         self.streams: dict[int, Window] = {}
         self.pending: dict[int, deque[_Waiting]] = {}
         self._turns: deque[int] = deque()
+        self._leaving: set[int] = set()
         self.initial = DEFAULT_WINDOW_BYTES
         self.max_frame = DEFAULT_MAX_FRAME_BYTES
-
-    @property
-    def plain(self) -> bool:
-        """Whether sender and receiver count alike and no stream has a window of its own here."""
-        return not (self.window.lead or self.pending or self.streams)
 
     # What the receiver says
 
@@ -112,7 +123,9 @@ class Lane:
 
     def forget(self, stream: int) -> None:
         """No more accounting for the stream, once its queue is empty."""
-        if stream not in self.pending:
+        if stream in self.pending:
+            self._leaving.add(stream)
+        else:
             self.streams.pop(stream, None)
 
     def copied(self, stream: int, length: int, *, paid: int) -> bool:
@@ -139,12 +152,16 @@ class Lane:
         for window in self._windows(stream):
             window.queued += len(payload)
             window.lead += len(payload) - paid
-        self.pending.setdefault(stream, deque()).append(_Waiting(payload, end_stream))
+        self.pending.setdefault(stream, deque()).append(_Waiting(memoryview(payload), end_stream))
         sent = self.flush()
         self._settle(0, self.window)
         if not end_stream and stream in self.streams:
             self._settle(stream, self.streams[stream])
         return sent
+
+    def made_up(self, stream: int, payload: bytes, *, end_stream: bool = False) -> bytes:
+        """Send `payload`, which nobody paid for or whose payer got it back."""
+        return self.release(stream, payload, paid=0, end_stream=end_stream)
 
     def swallow(self, paid: int) -> None:
         """DATA of a stream that is over for the receiver: only the connection's window has to be given back."""
@@ -159,7 +176,7 @@ class Lane:
         if in_turn:
             turn = self._turns[-1] + 1 if self._turns else 0
             self._turns.append(turn)
-        self.pending.setdefault(stream, deque()).append(_Waiting(b"", raw=block, turn=turn))
+        self.pending.setdefault(stream, deque()).append(_Waiting(_NOTHING, raw=block, turn=turn))
         return b""
 
     def cancel(self, stream: int) -> None:
@@ -171,6 +188,7 @@ class Lane:
         self.window.lead -= waiting
         self.window.queued -= waiting
         self.streams.pop(stream, None)
+        self._leaving.discard(stream)
         self._settle(0, self.window)
 
     def flush(self) -> bytes:
@@ -190,6 +208,9 @@ class Lane:
                 self.streams.pop(stream, None)
         if not queue:
             del self.pending[stream]
+            if stream in self._leaving:
+                self._leaving.remove(stream)
+                self.streams.pop(stream, None)
 
     def _send_first(self, stream: int, waiting: _Waiting, sent: list[bytes]) -> bool:
         """Send as much of `waiting` as may go; True if nothing of it is left."""
@@ -210,7 +231,7 @@ class Lane:
                 window.budget -= len(part)
                 window.queued -= len(part)
             last = waiting.end_stream and not waiting.payload
-            sent.append(frame(DATA, END_STREAM if last else 0, stream, part))
+            sent.append(frame(DATA, END_STREAM if last else 0, stream, bytes(part)))
             if last:
                 return True
         if waiting.end_stream:

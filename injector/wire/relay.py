@@ -1,14 +1,22 @@
-"""One client connection and the upstream connection it is forwarded to: bytes in, bytes out, no sockets.
+"""One client connection and the upstream connection it is forwarded to: bytes in, bytes out, no sockets, no clock.
 
 Frames are copied as they come. What has to be understood is read and checked; all else is left to the receiver, which
 is a whole HTTP/2 implementation. Units are whole frames, and a header block with all its CONTINUATION frames, so that
 frames of our own never land inside one.
 
-A call is watched if the inspector wants it (asked when its HEADERS pass). Then its DATA is held back until it ends at
-the end of a message, each message is put to the call, and what was held goes on as it came, or re-framed with a
-changed message, or not at all. HEADERS are never held or swallowed, in either direction: the receiver's HPACK table
-must see them. So a dropped call is reset upstream after its HEADERS went through; headers that upstream sends for it
-nevertheless still reach the client, which has to ignore them (RFC 9113, 5.1, "closed").
+A call is watched if the inspector wants it (asked when its HEADERS pass). Then its DATA, either way, is held back until
+it ends at the end of a message, each message is put to the call, and what was held goes on as it came, or re-framed
+with a changed message, or later, or not at all (injector.wire.strands). `lasting` calls, which may be under way when an
+inspector appears (etcd's watches are opened when kube-apiserver starts), are followed from their beginning, so that
+they can be looked at from any message on, and the inspector is asked for them again when another one is there.
+
+A client's HEADERS are never held or swallowed, so upstream's HPACK table stays as the client left it. A dropped call is
+reset upstream after its HEADERS went through. Upstream's header blocks are passed as they came, until one of them has
+to wait behind a held message or to be swallowed: from then on every block of that connection is taken in here and sent
+to the client as literals, which need no table (RFC 7541, 6.2.2).
+
+Held messages go on when their gates open: whoever drives the relay is given the gates (`Output.gates`), opens those
+that say when, and calls `released` after any of them has opened.
 
 Deliberately not here: TLS, HTTP/1, server push to watched calls, request trailers on watched calls (gRPC has none; such
 a call is reset).
@@ -16,20 +24,25 @@ a call is reset).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from injector.wire import frames as h2
 from injector.wire.answers import answer_frames
 from injector.wire.frames import FRAME_HEADER, FRAME_HEADER_BYTES, ErrorCode, Http2Error, Setting
-from injector.wire.inspection import Call, Decision, Drop, Inspector, Replace
+from injector.wire.headers import literal_block, table_sizes
+from injector.wire.inspection import Call, Gate, Inspector
 from injector.wire.lanes import Lane
-from injector.wire.messages import PREFIX_BYTES, Message, joined, split
+from injector.wire.strands import Asked, Dropped, Strand
 
-__all__ = ["MAX_MESSAGE_BYTES", "Output", "Relay"]
+__all__ = ["MAX_MESSAGE_BYTES", "MAX_RESPONSE_BYTES", "Output", "Relay"]
 
 MAX_MESSAGE_BYTES = 16 << 20
 """Longer requests pass uninspected. etcd refuses them far earlier (--max-request-bytes: 1.5 MiB)."""
+
+MAX_RESPONSE_BYTES = 256 << 20
+"""Longer answers pass uninspected, and no more waits behind one that is held. Arbitrary, because it only bounds memory:
+a list of a whole resource in one answer, 10,000 objects of 25 KB."""
 
 MAX_HEADER_BLOCK_BYTES = 1 << 20
 """With CONTINUATION frames; arbitrary, because it only bounds memory (Go's http2 server: 1 MiB of headers)."""
@@ -43,40 +56,56 @@ _Handler = Callable[[int, int, bytes, int, int], bytes | None]
 
 @dataclass(slots=True)
 class Output:
-    """What to send, in order; `error` set: send it, then close both connections."""
+    """What to send, in order; `gates` that messages began to wait for; `error` set: send it, then close both
+    connections."""
 
     to_client: list[bytes]
     to_upstream: list[bytes]
+    gates: list[Gate] = field(default_factory=list)
     error: Http2Error | None = None
 
 
 @dataclass(slots=True)
 class _Watched:
-    """A call whose messages are looked at."""
+    """A call whose messages are looked at, or (`call` is None) may be later. `opened`: the client has the answer's
+    HEADERS; `answered`: upstream has ended its side."""
 
-    call: Call
-    body: bytearray = field(default_factory=bytearray)
-    raw: list[bytes] = field(default_factory=list)
-    held: int = 0
-    awaited: int = 0
-    answer: bytearray = field(default_factory=bytearray)
-    skipped: bool = False
-    request_over: bool = False
+    path: bytes
+    up: Strand
+    down: Strand
+    lasting: bool
+    call: Call | None = None
+    inspector: Inspector | None = None
+    opened: bool = False
+    answered: bool = False
     dropped: bool = False
+
+    def attend(self, inspector: Inspector | None, call: Call | None) -> tuple[bytes, bytes]:
+        """From their next messages on. Returns what is to be sent up and down of what was held for the one before."""
+        self.inspector, self.call = inspector, call
+        if call is None:
+            return self.up.attend(None), self.down.attend(None)
+        return (
+            self.up.attend(Asked(call.request, call.unread)),
+            self.down.attend(Asked(call.response, call.unread)),
+        )
 
 
 class Relay:
-    """`armed` is asked at every request; while it returns None no message is looked at."""
+    """`armed` is asked at every request; while it returns None no message is looked at. `lasting`: the paths of calls
+    that are followed all the same."""
 
-    def __init__(self, armed: Callable[[], Inspector | None]) -> None:
-        self._armed = armed
+    def __init__(self, armed: Callable[[], Inspector | None], *, lasting: Collection[bytes] = ()) -> None:
+        self._armed, self._lasting = armed, frozenset(lasting)
         self._to_client: list[bytes] = []
         self._to_upstream: list[bytes] = []
+        self._gates: list[Gate] = []
         self._up = Lane(self._to_upstream, self._to_client)
         self._down = Lane(self._to_client, self._to_upstream)
         self._watched: dict[int, _Watched] = {}
         self._last_stream = 0
         self._greeted = self._answered = False
+        self._literal = False
         self._over = False
         self.requests = 0
         self._client_handlers: dict[int, _Handler] = {
@@ -94,7 +123,7 @@ class Relay:
             h2.RST_STREAM: self._response_reset,
             h2.SETTINGS: lambda _, flags, data, at, end: self._settings(self._up, flags, data[at + 9 : end]),
             h2.WINDOW_UPDATE: lambda stream, _, data, at, end: self._granted(self._up, stream, data[at + 9 : end]),
-            h2.PUSH_PROMISE: self._response_headers,
+            h2.PUSH_PROMISE: self._promise,
             h2.CONTINUATION: self._misplaced,
         }
 
@@ -122,12 +151,21 @@ class Relay:
             return self._fail(error, client=gone, upstream=h2.goaway(0, error.code, str(error)))
         return self._output()
 
+    def released(self) -> Output:
+        """What may go on now that gates have opened."""
+        if not self._over:
+            for stream, watched in list(self._watched.items()):
+                if watched.up.ready:
+                    self._resume_request(stream, watched)
+                if watched.down.ready:
+                    self._resume_response(stream, watched)
+        return self._output()
+
     def closed(self) -> None:
         """The connections are gone: calls that wait for an answer learn that none will come."""
         self._over = True
         for watched in self._watched.values():
-            if not watched.dropped:
-                watched.call.ended(None)
+            self._ended(watched, None)
         self._watched.clear()
 
     # Reading
@@ -167,7 +205,11 @@ class Relay:
                     window.budget -= end - at - FRAME_HEADER_BYTES
                     at = end
                     continue
-                if kind == h2.WINDOW_UPDATE and length_kind == _WINDOW_UPDATE and back.plain:
+                if (
+                    kind == h2.WINDOW_UPDATE
+                    and length_kind == _WINDOW_UPDATE
+                    and not (back.window.lead or back.pending or stream in back.streams)
+                ):
                     if not stream:
                         back.window.budget += int.from_bytes(data[end - 4 : end], "big") & 0x7FFFFFFF
                     at = end
@@ -195,6 +237,9 @@ class Relay:
         output = Output(to_client[:], to_upstream[:])
         to_client.clear()
         to_upstream.clear()
+        if self._gates:
+            output.gates = self._gates[:]
+            self._gates.clear()
         return output
 
     def _fail(self, error: Http2Error, *, client: bytes, upstream: bytes) -> Output:
@@ -242,20 +287,28 @@ class Relay:
 
     def _request_headers(self, stream: int, flags: int, data: bytes, at: int, end: int) -> bytes | None:
         block = h2.header_fragment(data, at, end)
-        if stream in self._watched:  # trailers: must not overtake the DATA that is held, nor wait for it
+        watched = self._watched.get(stream)
+        if watched is not None:  # trailers: must not overtake the DATA that is held, nor wait for it
             self._up.headers.follow(block)
-            return data[at:end] + self._reset_both(stream, "a gRPC request has no trailers")
+            return None if watched.call is None else data[at:end] + self._reset_both(stream, watched)
         self.requests += 1
         self._last_stream = max(stream, self._last_stream)
         inspector = self._armed()
-        if inspector is None:
+        if inspector is None and not self._lasting:
             self._up.headers.follow(block)
             return None
         path = self._up.headers.find(block, b":path")
-        call = inspector.call(path) if path is not None and not flags & h2.END_STREAM else None
-        if call is not None:
-            self._watched[stream] = _Watched(call)
+        if path is None or flags & h2.END_STREAM:
+            return None
+        lasting = path in self._lasting
+        call = inspector.call(path) if inspector is not None else None
+        if call is not None or lasting:
             self._up.watch(stream)
+            self._down.watch(stream)
+            up = Strand(self._up, stream, most_bytes=MAX_MESSAGE_BYTES, gates=self._gates, cuts=lasting)
+            down = Strand(self._down, stream, most_bytes=MAX_RESPONSE_BYTES, gates=self._gates, cuts=lasting)
+            watched = self._watched[stream] = _Watched(path, up, down, lasting)
+            watched.attend(inspector, call)
         return None
 
     def _request_data(self, stream: int, flags: int, data: bytes, at: int, end: int) -> bytes | None:
@@ -268,93 +321,75 @@ class Relay:
         if watched.dropped:
             self._up.swallow(paid)
             return b""
-        watched.body += memoryview(data)[first:last]
-        watched.request_over = ends
-        if not ends and len(watched.body) < watched.awaited:  # the message is not whole: do not even look
-            return self._hold(stream, watched, data[at:end], paid)
-        decided: bytes | Drop | None = None
-        if not watched.skipped:
-            messages, missing = split(watched.body)
-            if max(missing, len(watched.body)) > MAX_MESSAGE_BYTES:
-                watched.skipped = True
-                watched.call.unread(f"a message of more than {MAX_MESSAGE_BYTES} bytes is not looked at")
-            elif missing and not ends:
-                watched.awaited = missing + _length(messages)
-                return self._hold(stream, watched, data[at:end], paid)
-            else:
-                decided = self._decide(watched, messages)
-        if isinstance(decided, Drop):
-            return self._drop(stream, watched, decided, paid)
-        return self._release(stream, watched, decided, raw=data[at:end], paid=paid, ends=ends)
+        before = self._attend(watched, up=True) if watched.lasting else b""
+        sent = watched.up.data(data[at:end], data[first:last], paid=paid, ends=ends)
+        if isinstance(sent, Dropped):
+            return before + self._drop_request(stream, watched, sent)
+        self._request_went(stream, watched)
+        return before + (data[at:end] if sent is None else sent) if before else sent
 
-    def _hold(self, stream: int, watched: _Watched, raw: bytes, paid: int) -> bytes:
-        watched.raw.append(raw)
-        watched.held += paid
-        self._up.credit(stream, paid)
-        return b""
+    def _attend(self, watched: _Watched, *, up: bool) -> bytes:
+        """Ask the inspector that is armed now, if it is another one. Returns what is to be sent first in the direction
+        that is being read; the other one's goes out at once."""
+        inspector = self._armed()
+        if inspector is watched.inspector or watched.up.waiting or watched.down.waiting or watched.answered:
+            return b""
+        if inspector is None and watched.call is not None and watched.call.listening:
+            return b""
+        if watched.call is not None:
+            watched.call.ended(None)
+        to_upstream, to_client = watched.attend(inspector, inspector.call(watched.path) if inspector else None)
+        here, there, lane = (to_upstream, to_client, self._down) if up else (to_client, to_upstream, self._up)
+        if there:
+            lane.out.append(there)
+        return here
 
-    def _decide(self, watched: _Watched, messages: Sequence[Message]) -> bytes | Drop | None:
-        """None: nothing changes; otherwise the body to send instead, or the drop."""
-        sent: list[Message] = []
-        for message in messages:
-            decision: Decision = None
-            if message.compressed:
-                watched.call.unread("the message is compressed")
-            else:
-                decision = watched.call.request(message.content)
-            if isinstance(decision, Drop):
-                return decision
-            sent.append(Message(False, decision.message) if isinstance(decision, Replace) else message)
-        if all(a is b for a, b in zip(messages, sent, strict=True)):
-            return None
-        return joined(sent) + watched.body[_length(messages) :]  # a cut-off message at the very end stays as it is
-
-    def _release(
-        self, stream: int, watched: _Watched, body: bytes | None, *, raw: bytes, paid: int, ends: bool
-    ) -> bytes | None:
-        """Send on what was held and the frame just read."""
-        instead: bytes | None
-        if body is None and self._up.copied(stream, watched.held + paid, paid=paid):
-            instead = b"".join([*watched.raw, raw]) if watched.raw else None
-        else:
-            payload = bytes(watched.body) if body is None else body
-            instead = self._up.release(stream, payload, paid=paid, end_stream=ends)
-        watched.body.clear()
-        watched.raw.clear()
-        watched.held = watched.awaited = 0
-        if watched.request_over and not watched.call.listening:
+    def _request_went(self, stream: int, watched: _Watched) -> None:
+        """A unary call that nobody listens to any more is copied from now on."""
+        if watched.lasting or not (watched.up.over and watched.up.idle and watched.down.idle):
+            return
+        if watched.answered or (watched.call is not None and not watched.call.listening):
             self._forget(stream)
-        return instead
 
-    def _drop(self, stream: int, watched: _Watched, drop: Drop, paid: int) -> bytes:
+    def _drop_request(self, stream: int, watched: _Watched, dropped: Dropped) -> bytes:
         """Reset the call upstream and answer it ourselves. What was held has been given back, so only the frame just
         read is owed to the connection's window."""
         watched.dropped = True
-        watched.body.clear()
-        watched.raw.clear()
+        watched.down.discard()
         self._up.cancel(stream)
-        self._up.swallow(paid)
-        if drop.answer is not None:
-            self._to_client.extend(answer_frames(self._down, stream, drop.answer))
-        return h2.rst_stream(stream, ErrorCode.CANCEL)
+        self._up.swallow(dropped.owed)
+        answer = dropped.drop.answer
+        if answer is not None and not watched.answered:
+            self._to_client.extend(answer_frames(self._down, stream, answer, opened=watched.opened))
+        return dropped.before + h2.rst_stream(stream, ErrorCode.CANCEL)
+
+    def _resume_request(self, stream: int, watched: _Watched) -> None:
+        sent = watched.up.resume()
+        if isinstance(sent, Dropped):
+            self._to_upstream.append(self._drop_request(stream, watched, sent))
+            return
+        if sent:
+            self._to_upstream.append(sent)
+        self._request_went(stream, watched)
 
     def _request_reset(self, stream: int, _flags: int, _data: bytes, _at: int, _end: int) -> bytes | None:
         watched = self._watched.get(stream)
+        self._down.cancel(stream)
         if watched is not None and watched.dropped:
-            self._down.cancel(stream)
+            self._forget(stream)
             return b""
         self._up.cancel(stream)
         if watched is not None:
-            watched.call.ended(None)
+            self._ended(watched, None)
             self._forget(stream)
         return None
 
-    def _reset_both(self, stream: int, why: str) -> bytes:
-        watched = self._watched[stream]
+    def _reset_both(self, stream: int, watched: _Watched) -> bytes:
         self._up.cancel(stream)
         if not watched.dropped:
-            watched.call.unread(why)
-            watched.call.ended(None)
+            if watched.call is not None:
+                watched.call.unread("a gRPC request has no trailers")
+            self._ended(watched, None)
             watched.dropped = True
         self._to_client.append(h2.rst_stream(stream, ErrorCode.PROTOCOL_ERROR))
         return h2.rst_stream(stream, ErrorCode.CANCEL)
@@ -363,48 +398,109 @@ class Relay:
 
     def _response_headers(self, stream: int, flags: int, data: bytes, at: int, end: int) -> bytes | None:
         block = h2.header_fragment(data, at, end)
-        watched = self._watched.get(stream)
-        if watched is None or watched.dropped or not flags & h2.END_STREAM:
-            self._down.headers.follow(block)
-            return self._down.after_pending(stream, data[at:end]) if self._down.pending else None
-        status = self._down.headers.find(block, b"grpc-status")
-        watched.call.ended(int(status) if status is not None and status.isdigit() else None)
-        self._response_over(stream, watched)
+        watched, ends = self._watched.get(stream), bool(flags & h2.END_STREAM)
+        if watched is None or not (watched.dropped or ends):
+            if watched is not None:
+                watched.opened = True
+            return self._pass_headers(stream, data, at, end, block, ends=ends)
+        if watched.dropped or watched.down.stalled:
+            fields = self._down.headers.fields(block)
+            self._literal = True
+            if not watched.dropped:
+                watched.down.ending = self._literal_frames(stream, block, fields, ends=True)
+                self._response_over(stream, watched, _status(fields))
+            return b""
+        before = watched.down.finish()
+        if self._literal:
+            fields = self._down.headers.fields(block)
+            status, frames = _status(fields), self._literal_frames(stream, block, fields, ends=True)
+        else:
+            found = self._down.headers.find(block, b"grpc-status")
+            status, frames = _number(found), data[at:end]
+        after = self._down.after_pending(stream, frames, in_turn=not self._literal)
+        self._response_over(stream, watched, status)
+        return before + after
+
+    def _pass_headers(self, stream: int, data: bytes, at: int, end: int, block: bytes, *, ends: bool) -> bytes | None:
+        if self._literal:
+            frames = self._literal_frames(stream, block, self._down.headers.fields(block), ends=ends)
+            return self._down.after_pending(stream, frames, in_turn=False)
+        self._down.headers.follow(block)
         return self._down.after_pending(stream, data[at:end]) if self._down.pending else None
 
-    def _response_over(self, stream: int, watched: _Watched) -> None:
-        watched.call = _Over()
-        if watched.request_over:
+    def _literal_frames(self, stream: int, block: bytes, fields: list[tuple[bytes, bytes]], *, ends: bool) -> bytes:
+        """The block as literals; changes of the table's size stay in front, as the client may be waiting for one."""
+        literals = table_sizes(block) + literal_block(fields)
+        return h2.header_frames(stream, literals, end_stream=ends, max_frame_bytes=self._down.max_frame)
+
+    def _promise(self, stream: int, flags: int, data: bytes, at: int, end: int) -> bytes | None:
+        if self._literal:
+            raise Http2Error(
+                ErrorCode.INTERNAL_ERROR, "a PUSH_PROMISE on a connection whose header blocks are rewritten"
+            )
+        return self._pass_headers(stream, data, at, end, h2.header_fragment(data, at, end), ends=False)
+
+    def _response_over(self, stream: int, watched: _Watched, status: int | None) -> None:
+        self._ended(watched, status)
+        watched.answered = True
+        if watched.up.waiting:  # upstream does not want the rest any more
+            watched.up.discard()
+            self._to_upstream.append(h2.rst_stream(stream, ErrorCode.CANCEL))
+            watched.up.over = True
+        if watched.down.idle and (watched.up.over or watched.call is None):
             self._forget(stream)
 
     def _response_data(self, stream: int, flags: int, data: bytes, at: int, end: int) -> bytes | None:
         first, last = h2.unpadded(data, at + FRAME_HEADER_BYTES, end, flags)
         watched = self._watched.get(stream)
-        if watched is not None and watched.dropped:
-            self._down.swallow(end - at - FRAME_HEADER_BYTES)
+        paid, ends = end - at - FRAME_HEADER_BYTES, bool(flags & h2.END_STREAM)
+        if watched is None:
+            return self._copy(self._down, stream, data[at:end], data[first:last], ends)
+        if watched.dropped:
+            self._down.swallow(paid)
             return b""
-        if watched is not None and watched.call.listening and len(watched.answer) <= MAX_MESSAGE_BYTES:
-            self._listen(watched, data[first:last])
-        if watched is not None and flags & h2.END_STREAM:  # gRPC ends with trailers; this is something else
-            watched.call.ended(None)
-            self._response_over(stream, watched)
-        return self._copy(self._down, stream, data[at:end], data[first:last], bool(flags & h2.END_STREAM))
+        before = self._attend(watched, up=False) if watched.lasting else b""
+        sent = watched.down.data(data[at:end], data[first:last], paid=paid, ends=ends)
+        if isinstance(sent, Dropped):
+            return before + self._drop_response(stream, watched, sent)
+        if ends:  # gRPC ends with trailers; this is something else
+            self._response_over(stream, watched, None)
+        return before + (data[at:end] if sent is None else sent) if before else sent
 
-    def _listen(self, watched: _Watched, payload: bytes) -> None:
-        watched.answer += payload
-        messages, _ = split(watched.answer)
-        del watched.answer[: _length(messages)]
-        for message in messages:
-            if not message.compressed:
-                watched.call.response(message.content)
+    def _drop_response(self, stream: int, watched: _Watched, dropped: Dropped) -> bytes:
+        """What upstream answered does not arrive."""
+        self._ended(watched, None)
+        watched.dropped = True
+        watched.up.discard()
+        self._up.cancel(stream)
+        self._down.swallow(dropped.owed)
+        if not watched.answered:
+            self._to_upstream.append(h2.rst_stream(stream, ErrorCode.CANCEL))
+        answer = dropped.drop.answer
+        frames = [] if answer is None else answer_frames(self._down, stream, answer, opened=watched.opened)
+        return dropped.before + b"".join(frames)
+
+    def _resume_response(self, stream: int, watched: _Watched) -> None:
+        ending = watched.down.ending
+        sent = watched.down.resume()
+        if isinstance(sent, Dropped):
+            self._to_client.append(self._drop_response(stream, watched, sent))
+            return
+        if ending and not watched.down.stalled:
+            sent += watched.down.finish()
+            sent += self._down.after_pending(stream, ending, in_turn=False)
+        if sent:
+            self._to_client.append(sent)
+        if watched.answered and watched.down.idle and (watched.up.over or watched.call is None):
+            self._forget(stream)
 
     def _response_reset(self, stream: int, _flags: int, _data: bytes, _at: int, _end: int) -> bytes | None:
         watched = self._watched.get(stream)
-        if watched is not None and watched.dropped:
+        if watched is not None and (watched.dropped or watched.down.ending):
             return b""
         self._down.cancel(stream)
         if watched is not None:
-            watched.call.ended(None)
+            self._ended(watched, None)
             self._up.cancel(stream)
             self._forget(stream)
         return None
@@ -416,28 +512,23 @@ class Relay:
             return None
         return lane.release(stream, payload, paid=paid, end_stream=ends)
 
+    def _ended(self, watched: _Watched, status: int | None) -> None:
+        """Tell the call that it is over, once."""
+        if watched.call is not None and not watched.dropped and not watched.answered:
+            watched.call.ended(status)
+
     def _forget(self, stream: int) -> None:
         self._watched.pop(stream, None)
         self._up.forget(stream)
+        self._down.forget(stream)
 
 
-class _Over:
-    """The rest of a call that upstream has ended already: whatever still comes passes."""
-
-    listening = False
-
-    def request(self, _message: bytes) -> Decision:
-        return None
-
-    def unread(self, why: str) -> None: ...
-
-    def response(self, message: bytes) -> None: ...
-
-    def ended(self, status: int | None) -> None: ...
+def _number(value: bytes | None) -> int | None:
+    return int(value) if value is not None and value.isdigit() else None
 
 
-def _length(messages: Sequence[Message]) -> int:
-    return sum(PREFIX_BYTES + len(message.content) for message in messages)
+def _status(fields: list[tuple[bytes, bytes]]) -> int | None:
+    return _number(dict(fields).get(b"grpc-status"))
 
 
 def _checked_limit(lane: Lane, length: int) -> int:

@@ -67,6 +67,7 @@ class Heard:
 
     decide: Callable[[bytes], Decision]
     listening: bool = True
+    decide_answer: Callable[[bytes], Decision] = lambda _: None
     requests: list[bytes] = field(default_factory=list)
     responses: list[bytes] = field(default_factory=list)
     unread_whys: list[str] = field(default_factory=list)
@@ -79,8 +80,9 @@ class Heard:
     def unread(self, why: str) -> None:
         self.unread_whys.append(why)
 
-    def response(self, message: bytes) -> None:
+    def response(self, message: bytes) -> Decision:
         self.responses.append(message)
+        return self.decide_answer(message)
 
     def ended(self, status: int | None) -> None:
         self.statuses.append(status)
@@ -89,14 +91,20 @@ class Heard:
 class Inspecting:
     """An Inspector of all calls to `PATH`."""
 
-    def __init__(self, decide: Callable[[bytes], Decision] = lambda _: None, *, listening: bool = True) -> None:
-        self.decide, self.listening = decide, listening
+    def __init__(
+        self,
+        decide: Callable[[bytes], Decision] = lambda _: None,
+        *,
+        listening: bool = True,
+        answers: Callable[[bytes], Decision] = lambda _: None,
+    ) -> None:
+        self.decide, self.listening, self.answers = decide, listening, answers
         self.calls: list[Heard] = []
 
     def call(self, path: bytes) -> Call | None:
         if path != PATH.encode():
             return None
-        self.calls.append(Heard(self.decide, self.listening))
+        self.calls.append(Heard(self.decide, self.listening, self.answers))
         return self.calls[-1]
 
 

@@ -40,6 +40,7 @@ def rule_to_json(rule: Rule) -> dict[str, JSONValue]:
             "group": target.group,
             "identity": target.identity,
             "field": target.field,
+            "operation": target.operation,
             "occurrence": target.occurrence,
         },
         **(
@@ -52,7 +53,7 @@ def rule_from_json(document: Document) -> Rule:
     """The rule again. ValueError if the document is none."""
     _only(document, ("id", "channel", "model", "parameters", "times", "target", "reread"))
     target = _object(document, "target")
-    _only(target, ("kind", "group", "identity", "field", "occurrence"))
+    _only(target, ("kind", "group", "identity", "field", "operation", "occurrence"))
     return Rule(
         id=_text(document, "id"),
         channel=Channel(_text(document, "channel")),
@@ -64,6 +65,7 @@ def rule_from_json(document: Document) -> Rule:
             identity=_text(target, "identity"),
             group=_text(target, "group") if "group" in target else "",
             field=None if target.get("field") is None else _text(target, "field"),
+            operation=None if target.get("operation") is None else _text(target, "operation"),
             occurrence=_integer(target, "occurrence") if "occurrence" in target else 1,
         ),
         reread=_truth(document, "reread") or False,

@@ -26,6 +26,8 @@ class Target:
                 (see injector.identity)
     group       API group, "" for core
     field       path such as `spec.selector[app]`; None for a fault that hits the whole message
+    operation   only messages of that operation count (injector.rules, Firing): put or delete; range, watch or
+                txn-range. None: any
     occurrence  1-based: the n-th write of the object that carries `field` (n-th write at all if field is None)
     """
 
@@ -33,4 +35,5 @@ class Target:
     identity: str
     group: str = ""
     field: str | None = None
+    operation: str | None = None
     occurrence: int = 1

@@ -118,7 +118,7 @@ class EtcdChannel:
         sender: Sender | None = None,
         models: Registry = MODELS,
     ) -> None:
-        check_rule(rule, Channel.APISERVER_TO_ETCD, models)
+        check_rule(rule, Channel.APISERVER_TO_ETCD, models, ("put", "delete", "compact", "lease-grant"))
         self.rule = rule
         self._evidence = Evidence(rule, clock)
         self._sender, self._models = sender, models
@@ -176,7 +176,7 @@ class EtcdChannel:
             identified = self._identify(call, write)
             if self._follows and write.operation == "put":
                 call.puts += ((write.key, write.value),)
-            if self._evidence.matches(identified, write.value if write.operation == "put" else None):
+            if self._evidence.matches(identified, write.operation, write.value if write.operation == "put" else None):
                 return self._fire(call, message, writes, write, identified)
         return None
 

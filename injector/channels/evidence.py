@@ -51,7 +51,7 @@ class Evidence:
         if (identity, why) in self._near or len(self._near) < _MOST_NEAR_MISSES:
             self._near[identity, why] += 1
 
-    def matches(self, identified: Identified, value: bytes | None) -> bool:
+    def matches(self, identified: Identified, operation: str, value: bytes | None) -> bool:
         """Whether the rule fires on this message of that object; `value` is what it carries, None if it has none.
         Counts the occurrence."""
         target = self.rule.target
@@ -60,6 +60,9 @@ class Evidence:
         if identified.identity != target.identity:
             if _stem(identified.identity) == _stem(target.identity):
                 self.note(identified.identity, f"same name, but the rule waits for {target.identity}")
+            return False
+        if target.operation not in (None, operation):
+            self.note(identified.identity, f"a {operation}, but the rule waits for a {target.operation}")
             return False
         if target.field is not None and (value is None or not self._carries(identified, value, target.field)):
             return False
@@ -118,12 +121,15 @@ class Evidence:
             self.amend(number, note=f"{firing.note}; {words}" if firing.note else words)
 
 
-def check_rule(rule: Rule, channel: Channel, models: Registry) -> None:
-    """FaultError for a rule that can never fire in `channel`."""
+def check_rule(rule: Rule, channel: Channel, models: Registry, operations: tuple[str, ...]) -> None:
+    """FaultError for a rule that can never fire in `channel`, which knows these `operations`."""
     if rule.channel is not channel:
         raise FaultError(f"rule {rule.id!r}: expected channel {channel}, got {rule.channel}")
     if rule.target.occurrence < 1:
         raise FaultError(f"rule {rule.id!r}: occurrence: expected at least 1, got {rule.target.occurrence}")
+    if rule.target.operation not in (None, *operations):
+        expected = ", ".join(operations)
+        raise FaultError(f"rule {rule.id!r}: operation: expected one of {expected}, got {rule.target.operation!r}")
     if rule.times is not None and rule.times < 1:
         raise FaultError(f"rule {rule.id!r}: times: expected at least 1, or none for until disarmed, got {rule.times}")
     problems = models[rule.model].check_parameters(rule.parameters, where="parameters")

@@ -103,7 +103,7 @@ class ReadsChannel:
         clock: Callable[[], float] = time.monotonic,
         models: Registry = MODELS,
     ) -> None:
-        check_rule(rule, Channel.ETCD_TO_APISERVER, models)
+        check_rule(rule, Channel.ETCD_TO_APISERVER, models, ("range", "watch", "txn-range"))
         if rule.target.kind.startswith("etcd:"):
             raise FaultError(f"rule {rule.id!r}: {rule.target.kind} goes to etcd; its channel is apiserver-to-etcd")
         self.rule = rule
@@ -167,7 +167,7 @@ class ReadsChannel:
         while number < len(pairs):
             pair = pairs[number]
             number += 1
-            if pair.value_field is None or not self._evidence.matches(self._present(pair), pair.value):
+            if pair.value_field is None or not self._evidence.matches(self._present(pair), operation, pair.value):
                 continue
             fired = self._fire(edit, operation, pair, None)
             if isinstance(fired, Drop):
@@ -198,7 +198,7 @@ class ReadsChannel:
             pair = (event.before or event.pair) if event.deleted else event.pair
             identified = self._deleted(event) if event.deleted else self._present(event.pair, event.before)
             value = pair.value if pair.value_field is not None else None
-            if not self._evidence.matches(identified, value):
+            if not self._evidence.matches(identified, "watch", value):
                 continue
             before, fired = len(events), self._evidence.fired_count
             self._fire(edit, "watch", pair, event, identified)

@@ -1,8 +1,9 @@
 """The channel at-rest-silent in a running cluster: etcd is stopped, its file edited, and etcd started again.
 
-With `reread` kube-apiserver is down around all of it: a copy of the object in its cache would otherwise be what answers
-nearly every reader, and what the next write starts from, which undoes the edit (docs/consumed.md). The components are
-stopped in that order, clients before servers, and started in the reverse one.
+With `reread` kube-apiserver stands still meanwhile and is then killed, for its cluster to start it again: a copy of the
+object in its cache would otherwise be what answers nearly every reader, and what the next write starts from, which
+undoes the edit (docs/consumed.md). Stopping it in good order would take seconds more, in which no node can renew its
+lease: after 8 s (profile fast) a node is NotReady and its pods get no traffic, which is not what the fault does.
 
 What the cluster makes of the change is not judged here: an etcd or a kube-apiserver that does not come back within a
 time is what the experiment is there to see.
@@ -11,8 +12,6 @@ time is what the experiment is there to see.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from campaigns.clusters.protocol import Action, Cluster
@@ -36,25 +35,26 @@ def edit_silently(cluster: Cluster, rule: Rule, undo: Path, *, r0: int) -> Firin
     """
     if not cluster.etcd_files:
         raise HarnessError(f"cluster {cluster.name}: etcd's files can't be reached, and at-rest-silent changes them")
-    names = (_API, _ETCD) if rule.reread else (_ETCD,)
-    with _stopped(cluster, names):
-        return AtRestSilent(cluster.etcd_files, undo).inject(rule, r0=r0)
-
-
-@contextmanager
-def _stopped(cluster: Cluster, names: tuple[str, ...]) -> Iterator[None]:
-    """Inside, these components are stopped, in this order; afterwards each has come back or had its time."""
-    if not names:
-        yield
-        return
-    first, rest = names[0], names[1:]
-    cluster.component(first, Action.STOP)
+    if not rule.reread:
+        return _edit(cluster, rule, undo, r0)
+    cluster.component(_API, Action.PAUSE)
+    then = Action.RESUME
     try:
-        with _stopped(cluster, rest):
-            yield
+        firing = _edit(cluster, rule, undo, r0)
+        then = Action.KILL
     finally:
-        cluster.component(first, Action.START)
-        _await(cluster, first)
+        cluster.component(_API, then)
+    _await(cluster, _API)
+    return firing
+
+
+def _edit(cluster: Cluster, rule: Rule, undo: Path, r0: int) -> Firing:
+    cluster.component(_ETCD, Action.STOP)
+    try:
+        return AtRestSilent(cluster.etcd_files, undo).inject(rule, r0=r0)
+    finally:
+        cluster.component(_ETCD, Action.START)
+        _await(cluster, _ETCD)
 
 
 def _await(cluster: Cluster, name: str) -> None:

@@ -59,6 +59,9 @@ _SYSTEM_IMAGES = {
 """Image → asset, and its path in the image; a test compares the names with the manifests'."""
 _GUARD_S = 1.0
 """How often the components' memory is looked at; it grows by some 10 MB a second at worst."""
+_STOP_WITHIN_S = {"etcd": 1.0}
+"""etcd waits 7 s for its clients' streams to end (server/embed/etcd.go, gracefulStop), and kube-apiserver's never do. It
+takes no request meanwhile, and what it took before is in its file after --backend-batch-interval, 100 ms."""
 _WORK_SIZE = "2g"
 """Host guard: everything that a sandbox writes lies in memory; a fresh one holds about 60 MB."""
 
@@ -407,7 +410,7 @@ class Sandbox:
             case Action.STOP:
                 self._held.add(name)
                 process.resume()  # a process that stands still can't end in good order
-                process.stop()
+                process.stop(grace_s=_STOP_WITHIN_S.get(name, 5.0))
             case Action.START:
                 self._held.discard(name)
                 if not process.alive:

@@ -57,8 +57,8 @@ class OneEtcd:
 
     def health(self) -> tuple[ComponentHealth, ...]:
         return tuple(
-            ComponentHealth(name=name, alive=True, ready=f"start {name}" in self.asked)
-            for name in ("etcd", "kube-apiserver")
+            ComponentHealth(name=name, alive=True, ready=f"{back} {name}" in self.asked)
+            for name, back in (("etcd", "start"), ("kube-apiserver", "kill"))
         )
 
 
@@ -80,11 +80,11 @@ def edit(one: OneEtcd, rule: Rule, undo: Path) -> Any:
     return edit_silently(cast(Cluster, one), rule, undo, r0=0)
 
 
-def test_with_reread_kube_apiserver_is_down_around_all_of_it_and_without_it_is_left_alone(
+def test_with_reread_kube_apiserver_stands_still_around_it_and_starts_anew_and_without_it_is_left_alone(
     one: OneEtcd, tmp_path: Path
 ) -> None:
     edit(one, RULE, tmp_path / "undo")
-    assert one.asked == ["stop kube-apiserver", "stop etcd", "start etcd", "start kube-apiserver"]
+    assert one.asked == ["pause kube-apiserver", "stop etcd", "start etcd", "kill kube-apiserver"]
     one.asked.clear()
     edit(one, replace(RULE, reread=False, parameters={"value": 5}), tmp_path / "undo")
     assert one.asked == ["stop etcd", "start etcd"]
@@ -93,7 +93,7 @@ def test_with_reread_kube_apiserver_is_down_around_all_of_it_and_without_it_is_l
 def test_a_fault_that_does_not_fit_starts_everything_again(one: OneEtcd, tmp_path: Path) -> None:
     with pytest.raises(FaultError, match="no stored apps object is Deployment/default/x"):
         edit(one, replace(RULE, target=replace(TARGET, identity="Deployment/default/x")), tmp_path / "undo")
-    assert one.asked[2:] == ["start etcd", "start kube-apiserver"] and one.etcd is not None
+    assert one.asked[2:] == ["start etcd", "resume kube-apiserver"] and one.etcd is not None
 
 
 def test_a_cluster_whose_files_are_out_of_reach_is_refused_before_anything_stops(tmp_path: Path) -> None:

@@ -60,8 +60,8 @@ _SYSTEM_IMAGES = {
 _GUARD_S = 1.0
 """How often the components' memory is looked at; it grows by some 10 MB a second at worst."""
 _STOP_WITHIN_S = {"etcd": 1.0}
-"""etcd waits 7 s for its clients' streams to end (server/embed/etcd.go, gracefulStop), and kube-apiserver's never do. It
-takes no request meanwhile, and what it took before is in its file after --backend-batch-interval, 100 ms."""
+"""etcd waits 7 s for its clients' streams to end (server/embed/etcd.go, Close), and kube-apiserver's never do. It takes
+no request meanwhile, and what it took before is in its file after --backend-batch-interval, 100 ms."""
 _WORK_SIZE = "2g"
 """Host guard: everything that a sandbox writes lies in memory; a fresh one holds about 60 MB."""
 

@@ -79,7 +79,7 @@ class Experiment:
 
     @property
     def _in_flight(self) -> bool:
-        return self._rule is not None and self._rule.channel is Channel.APISERVER_TO_ETCD
+        return self._rule is not None and not self._rule.channel.at_rest
 
     def _now_s(self) -> float:
         return time.monotonic() - self._began

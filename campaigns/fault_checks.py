@@ -82,9 +82,11 @@ def _between(fault: dict[str, JSONValue]) -> Found:
     model, channel, target = fault.get("model"), fault.get("channel"), fault.get("target")
     if isinstance(model, str) and model not in MODELS:
         yield "model", f"no fault model {model!r}{did_you_mean(model, MODELS.names())}"
-    at_rest = channel in (Channel.AT_REST_WRITE, Channel.AT_REST_SILENT)
+    at_rest = channel in set(Channel) and Channel(str(channel)).at_rest
     if at_rest and isinstance(model, str) and model in MODELS and MODELS[model].in_flight:
         yield "model", f"{model} is done to a message on its way; nothing is on its way at rest"
+    if at_rest and fault.get("times", 1) != 1:
+        yield "times", f"at rest a value is changed once: expected 1, got {fault['times']!r}"
     if fault.get("reread") and channel != Channel.AT_REST_SILENT:
         yield "reread", f"is for {Channel.AT_REST_SILENT}: in {channel} what is changed is told to every watcher"
     if not isinstance(target, dict):

@@ -113,6 +113,7 @@ def _fault(cluster: ClusterSpec, workload: str, fault: FaultSpec) -> PlannedExpe
             kind=target.kind, group=group, identity=target.identity, field=target.field, occurrence=target.occurrence
         ),
         parameters=dict(sorted(fault.parameters.items())),
+        times=None if fault.times == "always" else fault.times,
         reread=fault.reread,
     )
     done = {key: value for key, value in rule_to_json(unnamed).items() if key != "id"}

@@ -98,13 +98,23 @@ class FaultSpec(Model):
     """One fault on one target."""
 
     why: str = Field(min_length=1, description="One sentence for the reader of the report")
-    channel: Literal["apiserver-to-etcd", "at-rest-write", "at-rest-silent"]
+    channel: Literal["apiserver-to-etcd", "etcd-to-apiserver", "at-rest-write", "at-rest-silent"]
     model: str = Field(min_length=1, description="Fault model, see `mutineer schema spec` and injector.faults")
     parameters: dict[str, JsonValue] = Field(default_factory=dict, description="The model's own parameters")
     target: TargetSpec
+    times: Literal["always"] | int = Field(
+        1, description="How often it fires, from that occurrence on; always: for as long as the experiment lasts"
+    )
     reread: bool = Field(
         False, description="at-rest-silent: restart kube-apiserver around the edit, so that what is stored is read anew"
     )
+
+    @field_validator("times", mode="before")
+    @classmethod
+    def _always_or_number(cls, value: object) -> object:
+        if value == "always" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+            return value
+        raise ValueError(f"expected always or a whole number >= 1, got {value!r}")
 
 
 class CampaignSpec(Model):

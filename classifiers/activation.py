@@ -31,6 +31,8 @@ from injector.rules import Firing
 __all__ = ["activation", "history_differences"]
 
 _DROP = "drop"
+_READS = {"range": "in a list or get", "watch": "in a watch event", "txn-range": "after a refused write"}
+"""What etcd tells kube-apiserver, by the firing's operation."""
 
 _SHOWN = 3
 """Differences and near misses that a reason names (arbitrary: two lines)."""
@@ -90,6 +92,8 @@ def _effects(observation: Observation, baseline: Baseline, symptoms: tuple[Sympt
 
 
 def _reached(observation: Observation, firing: Firing) -> tuple[Activation, str]:
+    if firing.operation in _READS:
+        return _read_reached(observation, firing)
     if firing.operation == _DROP:
         return _drop_reached(observation, firing)
     if firing.revision is not None:
@@ -99,6 +103,17 @@ def _reached(observation: Observation, firing: Firing) -> tuple[Activation, str]
     if firing.accepted:
         return Activation.ACCEPTED, f"etcd took the changed {firing.identity}; nobody wrote it again"
     return Activation.FIRED, f"{firing.identity} was changed, but etcd did not take it"
+
+
+def _read_reached(observation: Observation, firing: Firing) -> tuple[Activation, str]:
+    """What kube-apiserver was told: etcd holds the true value, so a write afterwards is a sign that it was used."""
+    how = f"{firing.identity} was told wrongly {_READS[firing.operation]}" + (
+        f" ({firing.note})" if firing.note else ""
+    )
+    later = [w for w in observation.writes if w.key == firing.key and w.at_s >= firing.at_s]
+    if later:
+        return Activation.CONSUMED, f"{how}, and written afterwards ({_listed(later)})"
+    return Activation.FIRED, f"{how}; whether it was read is not known"
 
 
 def _drop_reached(observation: Observation, firing: Firing) -> tuple[Activation, str]:

@@ -27,7 +27,7 @@ Document = Mapping[str, JSONValue]
 
 
 def rule_to_json(rule: Rule) -> dict[str, JSONValue]:
-    """The rule as a JSON object."""
+    """The rule as a JSON object. What came later is left out where it is as usual: plans' ids are hashes of this."""
     target = rule.target
     return {
         "id": rule.id,
@@ -40,12 +40,10 @@ def rule_to_json(rule: Rule) -> dict[str, JSONValue]:
             "group": target.group,
             "identity": target.identity,
             "field": target.field,
-            "operation": target.operation,
+            **({} if target.operation is None else {"operation": target.operation}),
             "occurrence": target.occurrence,
         },
-        **(
-            {"reread": True} if rule.reread else {}
-        ),  # left out where it is not asked for: plans' ids are hashes of this
+        **({"reread": True} if rule.reread else {}),
     }
 
 

@@ -16,6 +16,11 @@ class Channel(StrEnum):
     AT_REST_WRITE = "at-rest-write"
     AT_REST_SILENT = "at-rest-silent"
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether the fault is done to what is stored, and not to a message on its way."""
+        return self in (Channel.AT_REST_WRITE, Channel.AT_REST_SILENT)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:

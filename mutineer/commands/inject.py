@@ -29,7 +29,7 @@ _ASK_WITHIN_S = 60.0
 _LOOK_S = 0.2
 """How often a rule that is armed is asked whether it has fired."""
 _ID = "by-hand"
-_CHANNELS = ("at-rest-write", "apiserver-to-etcd")
+_CHANNELS = ("at-rest-write", "apiserver-to-etcd", "etcd-to-apiserver")
 """injector.targets.Channel, which a test compares."""
 _HEX_WIDTH = 49
 """Of a line of 16 bytes, and a space."""
@@ -74,6 +74,7 @@ def _complete_models(context: click.Context, parameter: click.Parameter, incompl
 @click.option("--group", help="API group of the kind, where several have it.")
 @click.option("--occurrence", type=click.IntRange(1), default=1, show_default=True,
               help="The n-th message that matches.")  # fmt: skip
+@click.option("--times", default="1", show_default=True, metavar="N|always", help="How often, from that one on.")
 @click.option("--wait", "wait_s", type=click.FloatRange(0), default=60.0, show_default=True, metavar="SECONDS",
               help="How long to wait for that message; 0: leave the rule armed.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show the object, field and bytes; change nothing.")
@@ -91,6 +92,7 @@ def command(
     channel: str,
     group: str | None,
     occurrence: int,
+    times: str,
     wait_s: float,
     dry_run: bool,
     action: str | None,
@@ -119,7 +121,7 @@ def command(
     if target is None:
         raise click.UsageError("OBJECT is missing, such as Service/default/web (or --status, --disarm, --undo)")
     fault = _fault(target, field, model, value, parameters, channel, group, occurrence)
-    rule = _rule(fault)
+    rule = {"id": _ID, **fault, "times": _times(times)}
     folder = outside.find_running(cluster).config.folder
     done = _asked(folder, {"do": "inject", "rule": rule, "dry_run": dry_run})
     if done["armed"]:
@@ -184,8 +186,12 @@ def _read(text: str) -> JSONValue:
     return found if isinstance(found, (bool, int, float, str)) else text
 
 
-def _rule(fault: Mapping[str, JSONValue]) -> dict[str, JSONValue]:
-    return {"id": _ID, **fault}
+def _times(text: str) -> int | None:
+    if text == "always":
+        return None
+    if text.isdecimal() and int(text) >= 1:
+        return int(text)
+    raise InputError([Problem("command line", "--times", f"expected a whole number >= 1 or always, got {text!r}")])
 
 
 def _asked(folder: Path, request: Mapping[str, JSONValue]) -> dict[str, JSONValue]:

@@ -49,6 +49,8 @@ def what_was_done(rule: Rule, firing: Firing | None) -> str:
         what = f"{target.field} of {what}"
     models = _MESSAGE_MODELS if target.field is None else _FIELD_MODELS
     done = models.get(rule.model, f"Applied {rule.model} to {{what}}").replace("{what}", what)
+    if rule.channel is Channel.ETCD_TO_APISERVER:
+        done = done.replace("the write of", "the news of")
     told = firing.told if firing else rule.parameters.get("told")
     answer = f", and told the sender: {told}" if rule.model == "drop" and told else ""
     return f"{done}{_values(firing)}{_when(rule)}{answer}"
@@ -67,7 +69,10 @@ def _when(rule: Rule) -> str:
         again = ", which kube-apiserver was restarted to read anew" if rule.reread else ""
         return f", in etcd's file while etcd was stopped{again}"
     nth = _ORDINALS.get(rule.target.occurrence, f"{rule.target.occurrence}th")
-    return f", in its {nth} write to etcd"
+    often = "" if rule.times == 1 else " and every one after" if rule.times is None else f" and {rule.times - 1} after"
+    if rule.channel is Channel.ETCD_TO_APISERVER:
+        return f", the {nth} time{often} that etcd told kube-apiserver of it"
+    return f", in its {nth} write to etcd{often}"
 
 
 def object_name(identity: str) -> str:

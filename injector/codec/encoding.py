@@ -99,8 +99,12 @@ def _end_of_value(data: bytes, wire_type: int, position: int, end: int) -> tuple
     else:
         raise CodecError(f"byte {position - 1}: illegal wire type {wire_type}")
     if stop > end:
-        raise CodecError(f"byte {position}: a field reaches {stop - end} bytes beyond its message")
+        raise _beyond(position, stop - end)
     return start, stop
+
+
+def _beyond(position: int, size: int) -> CodecError:
+    return CodecError(f"byte {position}: a field reaches {size} bytes beyond its message")
 
 
 def _end_of_group(data: bytes, position: int, end: int) -> int:
@@ -122,13 +126,22 @@ def scan(data: bytes, start: int, end: int) -> Iterator[RawField]:
     position = start
     while position < end:
         tag_start = position
-        tag, position = read_varint(data, position, end)
-        number = tag >> 3 & 0xFFFFFFFF
+        tag = data[position]
+        position += 1
+        if tag >= 0x80:
+            tag, position = read_varint(data, tag_start, end)
+        number, wire_type = tag >> 3 & 0xFFFFFFFF, tag & 7
         if number == 0 or number >> 31:
             raise CodecError(f"byte {tag_start}: illegal field number {number}")
         value_start = position
-        value_at, position = _end_of_value(data, tag & 7, position, end)
-        yield RawField(number, tag & 7, tag_start, value_start, value_at, position)
+        if wire_type == 2 and position < end and data[position] < 0x80:  # nearly all are short
+            value_at = position + 1
+            position = value_at + data[position]
+            if position > end:
+                raise _beyond(value_start, position - end)
+        else:
+            value_at, position = _end_of_value(data, wire_type, position, end)
+        yield RawField(number, wire_type, tag_start, value_start, value_at, position)
 
 
 def scan_map_entry(data: bytes, start: int, end: int, limit: int) -> Iterator[RawField]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from injector.codec.documents import list_items
 from injector.codec.encoding import RawField, decode_scalar, scan
@@ -27,7 +27,8 @@ __all__ = ["list_fields"]
 
 
 def list_fields(value: bytes) -> list[FieldValue]:
-    """Every leaf field that is present, in the order of the bytes; map entries of equal keys once, the last.
+    """Every leaf field that is present, in the order in which fields begin in the bytes; of what is there twice, what
+    counts.
 
     Raises CodecError for bytes that can't be decoded and for encrypted values.
     """
@@ -36,69 +37,61 @@ def list_fields(value: bytes) -> list[FieldValue]:
         raise CodecError(refusal(value))
     if storage is not Storage.PROTOBUF:
         return list_items(value, storage)
-    found: dict[str, FieldValue] = {}
-    top = root(value)
-    spans = [(spot.start, spot.end) for spot in top.spots]
-    for item in _leaves(value, spans, top.type, "", 0):
-        found[item.path] = item
-    return list(found.values())
+    top, found = root(value), list[FieldValue]()
+    _leaves(value, [(spot.start, spot.end) for spot in top.spots], top.type, "", 0, found)
+    return found
 
 
 Spans = list[tuple[int, int]]
 
 
-def _leaves(data: bytes, spans: Spans, type_name: str, path: str, depth: int) -> Iterator[FieldValue]:
+def _leaves(data: bytes, spans: Spans, type_name: str, path: str, depth: int, into: list[FieldValue]) -> None:
     """The leaves of a message; several spans are one message that was written in pieces."""
     if depth > MAX_DEPTH:
         raise CodecError(f"{path[:80]}…: more than {MAX_DEPTH} messages in each other")
     known = shipped_table().message(type_name).fields
-    raws = [(known[raw.number], raw) for span in spans for raw in scan(data, *span) if raw.number in known]
-    packed = {id(raw) for field, raw in raws if check_wire_type(raw, field)}
-    counts: dict[int, int] = {}
-    done: set[int] = set()
-    for field, raw in raws:
-        if field.map_key is not None or field.repeated:
-            where = path if field.alias else join(path, field.name)
-            items = _entry(data, raw) if field.map_key is not None else _elements(data, raw, field, counts, packed)
-            for key, item in items:
-                own = keyed(where, key)
-                yield from _values(data, [(item.start, item.end)], field, item.wire_type, own, depth)
-        elif raw.number not in done:
-            done.add(raw.number)
-            pieces = [(other.start, other.end) for _, other in raws if other.number == raw.number]
-            if field.inline:
-                yield from _leaves(data, pieces, field.type, path, depth + 1)
-            else:
-                yield from _values(data, pieces, field, raw.wire_type, join(path, field.name), depth)
+    groups: dict[int, list[RawField]] = {}
+    for start, end in spans:
+        for raw in scan(data, start, end):
+            if raw.number in known:
+                groups.setdefault(raw.number, []).append(raw)
+    for number, raws in groups.items():
+        field = known[number]
+        where = path if field.inline or field.alias else join(path, field.name)
+        for key, pieces in _occurrences(data, field, raws):
+            own = where if key is None else keyed(where, key)
+            _values(data, [(raw.start, raw.end) for raw in pieces], field, pieces[-1].wire_type, own, depth, into)
 
 
-def _entry(data: bytes, raw: RawField) -> Iterator[tuple[str, RawField]]:
-    key, value = map_entry(data, raw.start, raw.end)
-    if value is not None:
-        yield key, value
+def _occurrences(data: bytes, field: Field, raws: list[RawField]) -> Iterable[tuple[str | int | None, list[RawField]]]:
+    """(key, pieces) of a field's values: an index, a map's key, or None and all the pieces of a singular field."""
+    packed = [check_wire_type(raw, field) for raw in raws]
+    if field.map_key is not None:
+        entries = dict(map_entry(data, raw.start, raw.end) for raw in raws)
+        return [(key, [value]) for key, value in entries.items() if value is not None]
+    if not field.repeated:
+        return [(None, raws)]
+    if any(packed):
+        raws = [
+            item
+            for raw, is_packed in zip(raws, packed, strict=True)
+            for item in (packed_elements(data, raw, field) if is_packed else [raw])
+        ]
+    return [(index, [raw]) for index, raw in enumerate(raws)]
 
 
-def _elements(
-    data: bytes, raw: RawField, field: Field, counts: dict[int, int], packed: set[int]
-) -> Iterator[tuple[int, RawField]]:
-    for item in packed_elements(data, raw, field) if id(raw) in packed else (raw,):
-        index = counts[raw.number] = counts.get(raw.number, -1) + 1
-        yield index, item
-
-
-def _values(data: bytes, spans: Spans, field: Field, wire_type: int, path: str, depth: int) -> Iterator[FieldValue]:
-    type_name = field.type
-    if type_name in SCALARS:
-        yield _listed(data, path, type_name, type_name, wire_type, *spans[-1])
-    elif is_leaf(type_name):
-        found = leaf_in(data, spans[-1:] if type_name in NOT_MERGED else spans, type_name)
-        if found is not None:
-            scalar, raw = found
-            yield _listed(data, path, scalar, type_name, raw.wire_type, raw.start, raw.end)
-    else:
-        yield from _leaves(data, spans, type_name, path, depth + 1)
-
-
-def _listed(data: bytes, path: str, scalar: str, declared: str, wire_type: int, start: int, end: int) -> FieldValue:
+def _values(
+    data: bytes, spans: Spans, field: Field, wire_type: int, path: str, depth: int, into: list[FieldValue]
+) -> None:
+    """A field's own value, or the leaves below it."""
+    scalar, (start, end) = field.type, spans[-1]
+    if scalar not in SCALARS:
+        if not is_leaf(scalar):
+            _leaves(data, spans, scalar, path, depth + 1, into)
+            return
+        found = leaf_in(data, spans[-1:] if scalar in NOT_MERGED else spans, scalar)
+        if found is None:
+            return
+        scalar, (_, wire_type, _, _, start, end) = found
     content = decode_scalar(scalar, data, start, end)
-    return FieldValue(path, scalar, content, short(declared), wire_type, (start, end))
+    into.append(FieldValue(path, scalar, content, short(field.type), wire_type, (start, end)))

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
 
@@ -35,7 +35,8 @@ SCALARS: Mapping[str, int] = {
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a message. `type` is a scalar or a full message name; of the value where `map_key` is set."""
+    """One field of a message. `type` is a scalar or a full message name; of the value where `map_key` is set.
+    `wire_type`: of one unpacked occurrence; a map's entry is a message."""
 
     number: int
     name: str
@@ -46,11 +47,11 @@ class Field:
     alias: bool = False
     omit_zero: bool = False
     optional: bool = False
+    wire_type: int = field(init=False, repr=False, compare=False)
 
-    @property
-    def wire_type(self) -> int:
-        """Of one unpacked occurrence: a map's entry is a message."""
-        return 2 if self.map_key is not None else SCALARS.get(self.type, 2)
+    def __post_init__(self) -> None:
+        wire_type = 2 if self.map_key is not None else SCALARS.get(self.type, 2)
+        object.__setattr__(self, "wire_type", wire_type)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from injector.codec import list_fields, locate, replace, to_tree
+from injector.codec.encoding import encode_varint
 from injector.codec.table import shipped_table
 from injector.errors import CodecError, FaultError
 from tests.injector.stored import PROTOBUF, envelope, golden, leaves, random_object
@@ -131,3 +132,18 @@ def test_the_listed_fields_are_those_that_another_decoder_finds(random: Random) 
     expected = {path: (kind_, value) for path, (_, kind_, value) in leaves(message, table_message.name).items()}
     value = envelope(api_version, kind, message.SerializeToString())
     assert {item.path: (item.type, item.value) for item in list_fields(value)} == expected
+
+
+def test_of_a_map_s_entry_that_stands_twice_only_the_last_is_listed() -> None:
+    first, last = b"\x0a\x03a/b\x12\x06\x0a\x01x\x0a\x01y", b"\x0a\x03a/b\x12\x03\x0a\x01z"
+    spec = b"\x32" + bytes((len(first),)) + first + b"\x32" + bytes((len(last),)) + last
+    value = envelope("certificates.k8s.io/v1", "CertificateSigningRequest", b"\x12" + bytes((len(spec),)) + spec)
+    assert [(item.path, item.value) for item in list_fields(value)] == [("spec.extra[a/b][0]", "z")]
+    assert to_tree(value)["spec"] == {"extra": {"a/b": ["z"]}}
+
+
+def test_a_field_s_number_is_cut_to_32_bits_as_in_kubernetes() -> None:
+    tag = encode_varint(1 << 35 | 0x12)  # field 2 of a ConfigMap, with a bit too many
+    value = envelope("v1", "ConfigMap", tag + b"\x06\x0a\x01k\x12\x01v" + encode_varint(1 << 35 | 0x20) + b"\x01")
+    assert to_tree(value) == {"apiVersion": "v1", "kind": "ConfigMap", "data": {"k": "v"}, "immutable": True}
+    assert {item.path: item.value for item in list_fields(value)} == {"data[k]": "v", "immutable": True}

@@ -3,32 +3,38 @@
 `to_bytes` writes an object as Kubernetes would. Bytes that are there may differ from that: unknown fields of another
 version, an odd order, text that is not UTF-8. Here both trees, as it was and as it shall be, are walked beside the
 bytes: what is equal keeps its bytes, what differs is encoded as Kubernetes would and put in its place, what is new goes
-behind the last field with a number not higher, and the lengths around it are put right.
+behind the last field with a number not higher, and the lengths around it are put right. Elements of a list are matched
+in order (difflib), so that one more at the front leaves the others' bytes alone.
 
-Elements of a list are matched in order (difflib), so that one more at the front leaves the others' bytes alone. What
-can't be done is refused with its path: another apiVersion or kind, an edit inside a message stored in several pieces.
+CBOR takes single values and removals; JSON is written anew as a whole. What can't be done is refused with its path:
+another apiVersion or kind, an edit inside a message stored in several pieces.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
+from injector.codec.edit import remove, replace
 from injector.codec.encoding import RawField, encode_varint, scan, scan_map_entry, text_of
 from injector.codec.envelope import Storage, open_envelope, storage_of
+from injector.codec.locate import find, locate
 from injector.codec.nodes import INT_OR_STRING, LEAF_FIELDS, message_of
-from injector.codec.paths import join
+from injector.codec.paths import join, keyed
 from injector.codec.table import SCALARS, Field, shipped_table
 from injector.codec.tree import to_tree
+from injector.codec.values import encode_value
 from injector.codec.write import Writer, delimited, names_of, to_bytes
-from injector.errors import InputError, Problem
+from injector.errors import CodecError, FaultError, InputError, Problem
 from injector.rules import JSONValue
 
 __all__ = ["rewrite"]
 
 _META = ("apiVersion", "kind")
+_PLAIN = re.compile(r"[\w$-]+")
 _NEWLINE = b"\n"
 
 
@@ -53,10 +59,8 @@ def rewrite(value: bytes, tree: Mapping[str, JSONValue], *, source: str = "the o
     if storage is Storage.JSON:
         written = to_bytes(tree, storage=Storage.JSON, source=source)
         return written if value.endswith(_NEWLINE) else written.removesuffix(_NEWLINE)
-    if storage is not Storage.PROTOBUF:
-        raise InputError(
-            [Problem(source, "", f"edits can't be written into a value that is stored as {storage.value}")]
-        )
+    if storage is Storage.CBOR:
+        return _rewrite_items(value, old, tree, source)
     return _rewrite_protobuf(value, old, tree, source)
 
 
@@ -73,6 +77,37 @@ def _rewrite_protobuf(value: bytes, old: Mapping[str, JSONValue], new: Mapping[s
     body = _Rewriting(value, writer).message(name, raw.start, raw.end, was, shall, "", 0)
     writer.finish()
     return value[: raw.length_start] + _sized(value, raw.length_start, raw.start, raw.end, body) + value[raw.end :]
+
+
+def _rewrite_items(value: bytes, old: Mapping[str, JSONValue], new: Mapping[str, JSONValue], source: str) -> bytes:
+    """Single values and removals, one after the other."""
+    problems = []
+    for path, after in _differences(dict(old), dict(new), ""):
+        try:
+            if after is None:
+                value = remove(value, find(value, path))
+            else:
+                found = locate(value, path)
+                value = replace(value, found, encode_value(found, after))
+        except (FaultError, CodecError) as error:
+            problems.append(Problem(source, path, f"this edit can't be written into CBOR: {error}"))
+    if problems:
+        raise InputError(problems)
+    return value
+
+
+def _differences(old: JSONValue, new: JSONValue, path: str) -> Iterator[tuple[str, JSONValue]]:
+    """(path, value after) of what differs; None where it is gone. The end of a list first: its indices change then."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys((*old, *new)):
+            below = join(path, key) if _PLAIN.fullmatch(key) else keyed(path, key)
+            yield from _differences(old.get(key), new.get(key), below)
+    elif isinstance(old, list) and isinstance(new, list):
+        for index in reversed(range(max(len(old), len(new)))):
+            was, shall = (each[index] if index < len(each) else None for each in (old, new))
+            yield from _differences(was, shall, keyed(path, index))
+    elif not _same(old, new):
+        yield path, new
 
 
 def _sized(data: bytes, length_start: int, start: int, end: int, payload: bytes) -> bytes:
@@ -142,22 +177,27 @@ class _Rewriting:
         return b"".join(out)
 
     def element(self, of: Field, raw: RawField, old: JSONValue, new: JSONValue, path: str, depth: int) -> bytes:
-        """One occurrence with its tag, changed: a message from within, anything else as a whole."""
+        """One occurrence with its tag, changed."""
+        tag = self._data[raw.tag_start : raw.value_start]
+        payload = self.payload(of, raw, old, new, path, depth)
+        if raw.wire_type != 2:
+            return tag + payload
+        return tag + _sized(self._data, raw.value_start, raw.start, raw.end, payload)
+
+    def payload(self, of: Field, spot: RawField, old: JSONValue, new: JSONValue, path: str, depth: int) -> bytes:
+        """A message changed from within, a scalar as a whole."""
         if of.type in SCALARS:
-            return self.writer.element(of, new, path, depth)
-        payload = self.message(of.type, raw.start, raw.end, old, new, path, depth + 1)
-        return self._data[raw.tag_start : raw.value_start] + _sized(
-            self._data, raw.value_start, raw.start, raw.end, payload
-        )
+            return self.writer.value(of.type, new, path, depth)
+        return self.message(of.type, spot.start, spot.end, old, new, path, depth + 1)
 
     def entry(self, of: Field, raw: RawField, old: JSONValue, new: JSONValue, path: str, depth: int) -> bytes:
         """A map's entry with its tag, its value changed."""
         key = self.key(raw)
         inner = {spot.number: spot for spot in scan_map_entry(self._data, raw.start, raw.end, raw.end)}
-        if of.type in SCALARS or 2 not in inner:
+        if new is None or 2 not in inner:
             return self.writer.entry(of, key, new, path, depth)
         spot = inner[2]
-        payload = self.message(of.type, spot.start, spot.end, old, new, path, depth + 1)
+        payload = self.payload(of, spot, old, new, path, depth)
         body = (
             self._data[raw.start : spot.value_start]
             + _sized(self._data, spot.value_start, spot.start, spot.end, payload)

@@ -136,8 +136,7 @@ class Writer:
     def body(self, message: Message, value: Mapping[str, JSONValue], path: str, depth: int) -> bytes:
         """All fields of a message by number; those of inlined ones are taken from the same mapping."""
         parts = []
-        for number in sorted(message.fields):
-            field = message.fields[number]
+        for number, field in message.fields.items():
             if field.inline:
                 parts.append(delimited(number, self.body(self._table.message(field.type), value, path, depth + 1)))
             else:
@@ -180,7 +179,7 @@ class Writer:
     def _map(self, field: Field, value: JSONValue, path: str, depth: int) -> bytes:
         if not isinstance(value, dict):
             return self.problem(path, f"expected a mapping of {short(field.type)}, got {value!r:.60}")
-        keys = sorted(value, key=lambda key: key.encode("utf-8", "surrogatepass"))  # as Go sorts: by bytes
+        keys = sorted(value)  # Go sorts by bytes; in UTF-8 that is the order of code points
         return b"".join(self.entry(field, key, value[key], f"{path}[{key}]", depth) for key in keys)
 
     def _list(self, field: Field, value: JSONValue, path: str, depth: int) -> bytes:

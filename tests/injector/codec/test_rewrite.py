@@ -13,7 +13,7 @@ from injector.codec.encoding import encode_varint
 from injector.errors import InputError
 from tests.injector.codec.test_write import STORED
 from tests.injector.codec.trees import random_tree
-from tests.injector.stored import KEYS, envelope, golden
+from tests.injector.stored import KEYS, envelope, golden, golden_cbor
 
 UNKNOWN = b"\xfa\x7d\x05later"
 """Field 2007, length-delimited: no version of Kubernetes has it."""
@@ -110,8 +110,7 @@ def test_text_that_is_not_utf8_stays_where_it_was_not_touched() -> None:
 
 
 def test_lengths_that_are_longer_than_need_be_stay_where_the_length_does() -> None:
-    body = b"\x12\x85\x00" + b"\x0a\x01a\x12\x00"  # ConfigMap.data, its length in two bytes
-    value = envelope("v1", "ConfigMap", body)
+    value = envelope("v1", "ConfigMap", b"\x12\x86\x00" + b"\x0a\x01a\x12\x01x")  # the length of data[a] in two bytes
 
     def set_value(text: str) -> Any:
         def change(tree: Any) -> None:
@@ -119,8 +118,24 @@ def test_lengths_that_are_longer_than_need_be_stay_where_the_length_does() -> No
 
         return change
 
-    assert edited(value, set_value("")) == value
-    assert b"\x12\x06\x0a\x01a\x12\x01b" in edited(value, set_value("b"))
+    assert edited(value, set_value("y")) == value[:-5] + value[-5:].replace(b"x", b"y")
+    assert b"\x12\x07\x0a\x01a\x12\x02bb" in edited(value, set_value("bb"))
+
+
+def test_of_entries_with_equal_keys_the_last_one_is_edited() -> None:
+    one, two = b"\x12\x06\x0a\x01a\x12\x011", b"\x12\x06\x0a\x01a\x12\x012"
+    value = envelope("v1", "ConfigMap", one + two)
+    assert edited(value, lambda tree: tree.update(data={"a": "3"})) == value.replace(two, two[:-1] + b"3")
+    assert edited(value, lambda tree: tree.pop("data")) == envelope("v1", "ConfigMap", b"")
+
+
+def test_what_is_new_goes_behind_what_has_its_number_or_a_lower_one() -> None:
+    body = b"\x0a\x00" + b"\x12\x06\x0a\x01b\x12\x01x" + b"\x20\x01"  # metadata, data[b], immutable
+    after = edited(
+        envelope("v1", "ConfigMap", body), lambda tree: tree.update(data={"a": "y", "b": "x"}, binaryData={"c": ""})
+    )
+    grown = b"\x12\x06\x0a\x01a\x12\x01y" + b"\x1a\x05\x0a\x01c\x12\x00"
+    assert after == envelope("v1", "ConfigMap", body[:-2] + grown + body[-2:])
 
 
 def test_an_edit_inside_a_message_in_two_pieces_is_refused_and_beside_it_is_not() -> None:
@@ -188,3 +203,19 @@ def test_an_object_without_any_body_gets_one() -> None:
         tree["data"] = {"a": "b"}
 
     assert to_tree(edited(empty, fill))["data"] == {"a": "b"}
+
+
+def test_single_values_and_removals_are_written_into_cbor_and_more_is_refused() -> None:
+    value = golden_cbor("box")
+    assert rewrite(value, to_tree(value)) == value
+
+    def edit(tree: Any) -> None:
+        tree["metadata"]["name"] = "another-name"
+        tree["metadata"].pop("managedFields")
+
+    expected: Any = to_tree(value)
+    edit(expected)
+    after = edited(value, edit)
+    assert to_tree(after) == expected and len(after) < len(value)
+    with pytest.raises(InputError, match=r"metadata\.labels: this edit can't be written into CBOR: "):
+        edited(value, lambda tree: tree["metadata"].update(labels={"a": "b"}))

@@ -219,3 +219,10 @@ def test_single_values_and_removals_are_written_into_cbor_and_more_is_refused() 
     assert to_tree(after) == expected and len(after) < len(value)
     with pytest.raises(InputError, match=r"metadata\.labels: this edit can't be written into CBOR: "):
         edited(value, lambda tree: tree["metadata"].update(labels={"a": "b"}))
+
+
+def test_one_true_and_one_point_zero_are_three_values() -> None:
+    value = envelope("v1", "ConfigMap", b"\x20\x01")  # immutable
+    for other in (1, 1.0):
+        with pytest.raises(InputError, match="immutable: expected true or false"):
+            edited(value, lambda tree, other=other: tree.update(immutable=other))

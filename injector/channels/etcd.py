@@ -448,7 +448,8 @@ class _MessageCall:
 def _message_corrupted(rule: Rule, message: bytes, models: Registry) -> Corruption:
     """The fault done to the bytes of a message that is no stored object: as if it were the object in an envelope, so
     that models count its bytes as they count an object's own."""
-    envelope = b"k8s\0" + delimited(0x12, message)
+    named = delimited(0x0A, b"etcd") + delimited(0x12, rule.target.kind.encode())
+    envelope = b"k8s\0" + delimited(0x0A, named) + delimited(0x12, message)
     start = len(envelope) - len(message)
     found = corrupt(envelope, rule.model, rule.parameters, rule.target.field, models=models)
     if found.delivery.told is None and found.after[:start] != envelope[:start]:

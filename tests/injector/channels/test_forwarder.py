@@ -320,3 +320,76 @@ def test_the_socket_of_a_forwarder_that_was_killed_is_replaced(etcd: Etcd, start
     start_forwarder(etcd.text).process.kill()
     second = start_forwarder(etcd.text)
     assert second.control.ping() == second.process.pid
+
+
+def watching(forwarder: RunningForwarder, prefix: bytes, until: threading.Event) -> tuple[object, Iterator[object]]:
+    """A watch of a prefix that is under way, on a connection of its own."""
+
+    def requests() -> Iterator[object]:
+        create = etcdrpc.WatchCreateRequest(key=prefix, range_end=b"\xff", prev_kv=True)
+        yield etcdrpc.WatchRequest(create_request=create)
+        until.wait(20)
+
+    channel = grpc.insecure_channel(f"127.0.0.1:{forwarder.address[1]}")
+    watch = etcdrpc.WatchStub(channel).Watch(requests(), timeout=20)
+    assert next(watch).created
+    return channel, watch
+
+
+def reading(model: str, field: str | None, operation: str, **parameters: JSONValue) -> Rule:
+    target = Target(
+        kind="Deployment", identity="Deployment/default/web", group="apps", field=field, operation=operation
+    )
+    return Rule(id="r1", channel=Channel.ETCD_TO_APISERVER, model=model, target=target, parameters=parameters)
+
+
+def test_a_watch_that_was_under_way_is_told_another_value_while_etcd_holds_the_true_one(
+    etcd: Etcd, forwarder: RunningForwarder
+) -> None:
+    over = threading.Event()
+    channel, watch = watching(forwarder, b"/registry/", over)
+    with channel, connected(etcd.address) as direct:  # type: ignore[attr-defined]
+        direct.put(KEYS["service"], golden("service"))
+        assert next(watch).events[0].kv.value == golden("service")  # type: ignore[attr-defined]
+        forwarder.control.arm(reading("value-set", "spec.replicas", "watch", value=67))
+        for _ in range(2):
+            direct.put(WEB, DEPLOYMENT)
+        told = [next(watch).events[0].kv.value for _ in range(2)]  # type: ignore[attr-defined]
+        assert [locate(value, "spec.replicas").value for value in told] == [
+            67,
+            locate(DEPLOYMENT, "spec.replicas").value,
+        ]
+        assert direct.get(WEB)[0] == DEPLOYMENT
+        over.set()
+        watch.cancel()  # type: ignore[attr-defined]
+    (firing,) = forwarder.control.collect().firings
+    assert (firing.operation, firing.identity, firing.after) == ("watch", "Deployment/default/web", told[0])
+
+
+def test_a_lost_event_never_arrives_and_the_next_one_does(etcd: Etcd, forwarder: RunningForwarder) -> None:
+    over = threading.Event()
+    channel, watch = watching(forwarder, b"/registry/", over)
+    with channel, connected(etcd.address) as direct:  # type: ignore[attr-defined]
+        forwarder.control.arm(reading("drop", None, "watch"))
+        direct.put(WEB, DEPLOYMENT)
+        direct.put(KEYS["service"], golden("service"))
+        assert next(watch).events[0].kv.key == KEYS["service"].encode()  # type: ignore[attr-defined]
+        over.set()
+        watch.cancel()  # type: ignore[attr-defined]
+
+
+def test_a_list_of_many_megabytes_is_changed_in_one_object(etcd: Etcd, forwarder: RunningForwarder) -> None:
+    noise = os.urandom(1_000_000)
+    with connected(etcd.address) as direct:
+        for number in range(12):
+            direct.put(f"/registry/a{number:02}", noise)
+        direct.put(WEB, DEPLOYMENT)
+    forwarder.control.arm(reading("value-set", "metadata.name", "range", value="n" * 300))
+    options = [("grpc.max_receive_message_length", -1)]
+    with grpc.insecure_channel(f"127.0.0.1:{forwarder.address[1]}", options) as channel:
+        everything = etcdrpc.RangeRequest(key=b"/registry/", range_end=b"/registry0")
+        first, second = (etcdrpc.KVStub(channel).Range(everything, timeout=20) for _ in range(2))
+    found = {pair.key: pair.value for pair in first.kvs}
+    assert locate(found[WEB.encode()], "metadata.name").value == "n" * 300
+    assert len(found) == 13 and all(found[b"/registry/a%02d" % number] == noise for number in range(12))
+    assert {pair.key: pair.value for pair in second.kvs} == found | {WEB.encode(): DEPLOYMENT}

@@ -130,7 +130,7 @@ faults:
         (fault(model="field-remove", parameters="{}", more=""), "target.field: is missing: field-remove changes a"),
         (fault(channel="at-rest-write\n    times: 2"), "faults[0].times: at rest a value is changed once: expected 1"),
         (fault(channel="apiserver-to-etcd\n    times: 0"), "times: expected always or a whole number >= 1, got 0"),
-        (fault(channel="apiserver-to-etcd\n    times: never"), "times: expected always or a whole number >= 1, got 'ne"),
+        (fault(channel="apiserver-to-etcd\n    times: never"), "times: expected always or a whole number >= 1"),
         (fault(more=", field: spec"), "Service.spec is an object; name one of its fields: allocate"),
         (fault(parameters="{value: 7}"), "parameters.value: spec.selector[app] is of type string"),
         (fault(model="drop", parameters="{}"), "target.field: drop is done to the whole message: expected no field"),

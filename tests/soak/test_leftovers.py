@@ -19,7 +19,11 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(["unshare", "--user", "--map-root-user", "--net", "sleep", "60"])
     ours = os.readlink("/proc/self/ns/net")
     network = Path(f"/proc/{process.pid}/ns/net")
-    wait_until(lambda: os.readlink(network) != ours and "sleep" in command(process.pid), within_s=5, what="the network")
+    wait_until(
+        lambda: os.readlink(network) != ours and command(process.pid).startswith("sleep"),
+        within_s=5,
+        what="the network",
+    )
     yield process
     process.kill()
     process.wait(5)

@@ -186,7 +186,8 @@ def test_a_shared_pid_namespace_is_the_pods_and_its_end_is_the_pods(kubelet: Kub
 def test_an_ephemeral_container_is_in_its_targets_pid_namespace(kubelet: Kubelet) -> None:
     pod = kubelet.pod()
     target = kubelet.shell(pod, "exec sleep 77")
-    debugger = kubelet.shell(pod, "tr '\\0' ' ' < /proc/1/cmdline", pid=TARGET, target=target)
+    wait = "until grep -q ^sleep /proc/1/cmdline; do sleep 0.02; done"  # a shell first, then its exec
+    debugger = kubelet.shell(pod, f"{wait}; tr '\\0' ' ' < /proc/1/cmdline", pid=TARGET, target=target)
     kubelet.wait(debugger)
     assert kubelet.said(debugger) == ["sleep 77 "]
     with refused(UNKNOWN, "failed to start container: no target container nobody"):

@@ -96,13 +96,15 @@ def _reached(observation: Observation, firing: Firing) -> tuple[Activation, str]
         return _read_reached(observation, firing)
     if firing.operation == _DROP:
         return _drop_reached(observation, firing)
+    changed = f"the changed {firing.identity}" if firing.after != firing.before else f"the write of {firing.identity}"
+    said = f" ({firing.note})" if firing.note else ""
     if firing.revision is not None:
         later = [w for w in observation.writes if w.key == firing.key and w.revision > firing.revision]
         if later:
-            return Activation.CONSUMED, f"{firing.identity} was read and written again ({_listed(later)})"
+            return Activation.CONSUMED, f"{firing.identity} was read and written again ({_listed(later)}){said}"
     if firing.accepted:
-        return Activation.ACCEPTED, f"etcd took the changed {firing.identity}; nobody wrote it again"
-    return Activation.FIRED, f"{firing.identity} was changed, but etcd did not take it"
+        return Activation.ACCEPTED, f"etcd took {changed}; nobody wrote it again{said}"
+    return Activation.FIRED, f"{firing.identity} was changed, but etcd did not take it{said}"
 
 
 def _read_reached(observation: Observation, firing: Firing) -> tuple[Activation, str]:

@@ -9,7 +9,7 @@ from injector.errors import FaultError
 from injector.faults import ALONE, MODELS, Parameters, Registry, Scope, Surroundings
 from injector.rules import IN_TURN, Delivery, JSONValue
 
-__all__ = ["Corruption", "corrupt"]
+__all__ = ["Corruption", "carries", "corrupt"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,15 @@ class Corruption:
     field_after: JSONValue = None
     delivery: Delivery = IN_TURN
     key: bytes | None = None
+
+
+def carries(value: bytes, model: str, field: str, *, models: Registry = MODELS) -> bool:
+    """Whether a stored value has what the model is done to. FaultError, which says what is there instead, for a path
+    that leads nowhere; CodecError where the bytes are no stored object."""
+    if models[model].scope is Scope.PART:
+        find(value, field)
+        return True
+    return locate(value, field).present
 
 
 def corrupt(

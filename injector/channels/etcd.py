@@ -120,7 +120,7 @@ class EtcdChannel:
     ) -> None:
         check_rule(rule, Channel.APISERVER_TO_ETCD, models, ("put", "delete", "compact", "lease-grant"))
         self.rule = rule
-        self._evidence = Evidence(rule, clock)
+        self._evidence = Evidence(rule, clock, models)
         self._sender, self._models = sender, models
         self._tracker = IdentityTracker()
         pairs = list(baseline)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from injector.codec import locate
+from injector.corrupt import carries
 from injector.errors import CodecError, FaultError
 from injector.faults import Registry
 from injector.identity import Identified
@@ -27,7 +27,8 @@ _MOST_FIRINGS = 1000
 class Evidence:
     """`fired_out`: the rule has fired as often as it may, or can't any more."""
 
-    def __init__(self, rule: Rule, clock: Callable[[], float]) -> None:
+    def __init__(self, rule: Rule, clock: Callable[[], float], models: Registry) -> None:
+        self._models = models
         self.rule, self.clock = rule, clock
         self.fired_out = False
         self._matched = self._fired = 0
@@ -77,7 +78,7 @@ class Evidence:
 
     def _carries(self, identified: Identified, value: bytes, field: str) -> bool:
         try:
-            if locate(value, field).present:
+            if carries(value, self.rule.model, field, models=self._models):
                 return True
             why = f"does not carry {field}"
         except (FaultError, CodecError) as error:

@@ -107,7 +107,7 @@ class ReadsChannel:
         if rule.target.kind.startswith("etcd:"):
             raise FaultError(f"rule {rule.id!r}: {rule.target.kind} goes to etcd; its channel is apiserver-to-etcd")
         self.rule = rule
-        self._evidence, self._models = Evidence(rule, clock), models
+        self._evidence, self._models = Evidence(rule, clock, models), models
         self._tracker = IdentityTracker()
         pairs = list(baseline)
         self._tracker.seed((text(key), value) for key, value in pairs)

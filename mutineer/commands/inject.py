@@ -329,6 +329,7 @@ def _sheet(firing: Firing, undo: str | None) -> Text:
     lines.append(("size", f"{bytes_.before_bytes} → {bytes_.after_bytes} bytes"))
     fate = f"{firing.operation}, {fates[firing.accepted]}{revision}{told}"
     lines.append(("done", "nothing: a dry run" if firing.operation == "preview" else fate))
+    lines += [("note", firing.note)] if firing.note else []
     lines += [("undo", undo)] if undo else []
     sheet = Text()
     for name, what in lines:

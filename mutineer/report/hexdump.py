@@ -60,8 +60,8 @@ def compare(before: bytes, after: bytes, *, span: tuple[int, int] | None = None,
     """Compares two stored values. `span` is [start, end) of the change in `before`, if the injector knows it."""
     ours, theirs = _spans(before, after, span)
     sizes = (len(before), len(after), ours[1] - ours[0], theirs[1] - theirs[0])
-    if redacted:
-        return Comparison(*sizes, redacted=True)
+    if redacted or before == after:  # only delivered otherwise
+        return Comparison(*sizes, redacted=redacted)
     lengths = [i for i in range(min(ours[0], theirs[0])) if before[i] != after[i]]
     first = max(ours[0] // WIDTH - CONTEXT_LINES, 0)
     last = max(ours[1] - 1, theirs[1] - 1, ours[0]) // WIDTH + CONTEXT_LINES

@@ -334,7 +334,7 @@ def _firing(firing: Firing) -> FiringView:
     return FiringView(
         key=firing.key,
         operation=firing.operation,
-        fate=fates[firing.accepted] + told,
+        fate=fates[firing.accepted] + told + (f"; {firing.note}" if firing.note else ""),
         change=change_of(firing),
         bytes=compare(firing.before, firing.after, span=firing.span, redacted=holds_secret(firing)),
         dropped=not firing.after,

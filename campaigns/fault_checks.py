@@ -93,14 +93,47 @@ def _between(fault: dict[str, JSONValue]) -> Found:
         return
     if at_rest and target.get("occurrence", 1) not in (1, None):
         yield "target.occurrence", f"at rest nothing occurs twice: expected 1, got {target['occurrence']!r}"
+    yield from _check_operation(channel, target.get("operation"))
     kind, identity = target.get("kind"), target.get("identity")
-    if isinstance(kind, str):
+    if kind in _REQUESTS:
+        yield from _check_request(channel, str(kind), identity)
+    elif isinstance(kind, str):
         yield from _check_kind(kind, target.get("group"))
-    if isinstance(identity, str):
+    if isinstance(identity, str) and kind not in _REQUESTS:
         yield from _check_identity(identity, kind)
     if isinstance(model, str) and model in MODELS:
         yield from _check_scope(model, target.get("field"))
     yield from _check_field(fault, target)
+
+
+_REQUESTS = ("etcd:Compact", "etcd:LeaseGrant")
+"""What kube-apiserver asks of etcd that is no object (injector.channels.etcd): kind and identity alike."""
+
+
+def _check_request(channel: JSONValue, kind: str, identity: JSONValue) -> Found:
+    if channel != Channel.APISERVER_TO_ETCD:
+        yield (
+            "target.kind",
+            f"{kind} is a request to etcd: expected channel {Channel.APISERVER_TO_ETCD}, got {channel!r}",
+        )
+    if identity != kind:
+        yield "target.identity", f"expected {kind}, as the kind, got {identity!r}"
+
+
+_OPERATIONS: dict[JSONValue, tuple[str, ...]] = {
+    Channel.APISERVER_TO_ETCD: ("put", "delete"),
+    Channel.ETCD_TO_APISERVER: ("range", "watch", "txn-range"),
+}
+
+
+def _check_operation(channel: JSONValue, operation: JSONValue) -> Found:
+    if operation is None or not isinstance(channel, str) or channel not in set(Channel):
+        return
+    there = _OPERATIONS.get(channel)
+    if there is None:
+        yield "target.operation", f"at rest there is no message: expected none, got {operation!r}"
+    elif operation not in there:
+        yield "target.operation", f"{channel} has {', '.join(there)}; got {operation!r}"
 
 
 def _check_kind(kind: str, group: JSONValue) -> Found:

@@ -110,7 +110,12 @@ def _fault(cluster: ClusterSpec, workload: str, fault: FaultSpec) -> PlannedExpe
         channel=Channel(fault.channel),
         model=fault.model,
         target=Target(
-            kind=target.kind, group=group, identity=target.identity, field=target.field, occurrence=target.occurrence
+            kind=target.kind,
+            group=group,
+            identity=target.identity,
+            field=target.field,
+            operation=target.operation,
+            occurrence=target.occurrence,
         ),
         parameters=dict(sorted(fault.parameters.items())),
         times=None if fault.times == "always" else fault.times,

@@ -91,7 +91,10 @@ class TargetSpec(Model):
         min_length=1, description="KIND/NAMESPACE/NAME, KIND/NAME without namespace, #N for the n-th of its owner"
     )
     field: str | None = Field(None, description="Path of the field, e.g. spec.selector[app]; null: the whole message")
-    occurrence: int = Field(1, ge=1, description="The n-th write of the object that carries the field, from 1")
+    operation: Literal["put", "delete", "range", "watch", "txn-range"] | None = Field(
+        None, description="Only messages of this kind: put and delete of writes, the others of reads; null: any"
+    )
+    occurrence: int = Field(1, ge=1, description="The n-th message about the object that carries the field, from 1")
 
 
 class FaultSpec(Model):

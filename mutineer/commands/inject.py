@@ -43,6 +43,7 @@ _OPTIONS = {
     "target.identity": "OBJECT",
     "target.kind": "OBJECT",
     "target.occurrence": "--occurrence",
+    "target.operation": "--operation",
 }
 """Where in a spec → which option says it here."""
 
@@ -72,6 +73,8 @@ def _complete_models(context: click.Context, parameter: click.Parameter, incompl
 @click.option("--channel", type=click.Choice(_CHANNELS), default=_CHANNELS[0], show_default=True,
               help="at-rest-write: at once, in etcd; others: the next message that matches.")  # fmt: skip
 @click.option("--group", help="API group of the kind, where several have it.")
+@click.option("--operation", type=click.Choice(("put", "delete", "range", "watch", "txn-range")),
+              help="Only messages of this kind: put and delete of writes, the others of reads.")  # fmt: skip
 @click.option("--occurrence", type=click.IntRange(1), default=1, show_default=True,
               help="The n-th message that matches.")  # fmt: skip
 @click.option("--times", default="1", show_default=True, metavar="N|always", help="How often, from that one on.")
@@ -91,6 +94,7 @@ def command(
     parameters: Sequence[str],
     channel: str,
     group: str | None,
+    operation: str | None,
     occurrence: int,
     times: str,
     wait_s: float,
@@ -120,7 +124,7 @@ def command(
         return
     if target is None:
         raise click.UsageError("OBJECT is missing, such as Service/default/web (or --status, --disarm, --undo)")
-    fault = _fault(target, field, model, value, parameters, channel, group, occurrence)
+    fault = _fault(target, field, model, value, parameters, channel, group, operation, occurrence)
     rule = {"id": _ID, **fault, "times": _times(times)}
     folder = outside.find_running(cluster).config.folder
     done = _asked(folder, {"do": "inject", "rule": rule, "dry_run": dry_run})
@@ -138,6 +142,7 @@ def _fault(
     parameters: Sequence[str],
     channel: str,
     group: str | None,
+    operation: str | None,
     occurrence: int,
 ) -> dict[str, JSONValue]:
     """As a spec has it. InputError with every problem at once."""
@@ -158,7 +163,14 @@ def _fault(
         "channel": channel,
         "model": model or ("value-set" if "value" in given else None),
         "parameters": given,
-        "target": {"kind": kind, "group": group, "identity": target, "field": field, "occurrence": occurrence},
+        "target": {
+            "kind": kind,
+            "group": group,
+            "identity": target,
+            "field": field,
+            "operation": operation,
+            "occurrence": occurrence,
+        },
     }
     if fault["model"] is None:
         problems.append(Problem("command line", "--model", "is missing (`mutineer faults list`), or --value"))

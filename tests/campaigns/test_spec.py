@@ -50,6 +50,11 @@ def fault(
     return FAULT.format(channel=channel, model=model, parameters=parameters, kind=kind, identity=identity, more=more)
 
 
+def test_a_request_to_etcd_is_a_target() -> None:
+    text = fault(model="drop", parameters="{}", kind="etcd:LeaseGrant", identity="etcd:LeaseGrant", more="")
+    assert parse_spec(text, file="x.yaml").faults[0].target.kind == "etcd:LeaseGrant"
+
+
 @pytest.mark.parametrize("field", ["spec", "spec.selector", "spec.ports", "spec.ports[0]", "spec.selector[app]"])
 def test_any_part_of_an_object_can_be_removed(field: str) -> None:
     text = fault(model="field-remove", parameters="{}", more=f', field: "{field}"')
@@ -131,6 +136,23 @@ faults:
         (fault(channel="at-rest-write\n    times: 2"), "faults[0].times: at rest a value is changed once: expected 1"),
         (fault(channel="apiserver-to-etcd\n    times: 0"), "times: expected always or a whole number >= 1, got 0"),
         (fault(channel="apiserver-to-etcd\n    times: never"), "times: expected always or a whole number >= 1"),
+        (
+            fault(more=', field: "spec.selector[app]", operation: watch'),
+            "target.operation: apiserver-to-etcd has put, delete; got 'watch'",
+        ),
+        (
+            fault(channel="at-rest-write", more=', field: "spec.selector[app]", operation: put'),
+            "target.operation: at rest there is no message: expected none, got 'put'",
+        ),
+        (
+            fault(channel="at-rest-write", model="byte-flip", parameters="{}", kind="etcd:Compact",
+                  identity="etcd:Compact", more=""),
+            "target.kind: etcd:Compact is a request to etcd: expected channel apiserver-to-etcd",
+        ),
+        (
+            fault(model="drop", parameters="{}", kind="etcd:Compact", identity="etcd:Compakt", more=""),
+            "target.identity: expected etcd:Compact, as the kind, got 'etcd:Compakt'",
+        ),
         (fault(more=", field: spec"), "Service.spec is an object; name one of its fields: allocate"),
         (fault(parameters="{value: 7}"), "parameters.value: spec.selector[app] is of type string"),
         (fault(model="drop", parameters="{}"), "target.field: drop is done to the whole message: expected no field"),

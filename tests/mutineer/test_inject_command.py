@@ -19,7 +19,7 @@ from tests.injector.stored import golden
 
 def fault(target: str = "Service/default/web", **given: Any) -> dict[str, Any]:
     options = {"field": None, "model": None, "value": None, "parameters": (), "channel": "at-rest-write"}
-    return _fault(target, **{**options, "group": None, "occurrence": 1, **given})
+    return _fault(target, **{**options, "group": None, "operation": None, "occurrence": 1, **given})
 
 
 def problems(target: str = "Service/default/web", **given: Any) -> list[str]:

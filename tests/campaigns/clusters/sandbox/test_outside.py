@@ -249,7 +249,8 @@ def test_a_sandbox_in_the_background_has_no_terminal_and_outlives_whoever_starte
     code = (
         "from collections import defaultdict; from campaigns.clusters.sandbox import outside as o\n"
         f"o.up(o.prepare('a', binaries=defaultdict(str)), keeper={KEEPER!r})\n"
-        "import os, signal; os.killpg(0, signal.SIGHUP)"  # as a terminal that is closed does
+        "import os, signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # tests may run under nohup
+        "os.killpg(0, signal.SIGHUP)"  # as a terminal that is closed does
     )
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, start_new_session=True) as starter:
         assert starter.wait(30) == -signal.SIGHUP

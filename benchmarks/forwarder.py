@@ -149,7 +149,8 @@ def _etcd_command(data: Path, address: str) -> list[str]:
     binary = os.environ.get("MUTINEER_TEST_ETCD") or shutil.which("etcd") or str(ensure(["etcd"])["etcd"])
     url, peer = f"http://{address}", f"http://127.0.0.1:{_free_port()}"
     return [
-        binary, "--data-dir", str(data), "--listen-client-urls", url, "--advertise-client-urls", url,
+        binary, "--data-dir", str(data), "--quota-backend-bytes", str(8 << 30),  # nine rounds write more than 2 GiB
+        "--listen-client-urls", url, "--advertise-client-urls", url,
         "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}",
         "--unsafe-no-fsync", "--log-level", "error",
     ]  # fmt: skip

@@ -332,7 +332,7 @@ def _sheet(firing: Firing, undo: str | None) -> Text:
 
     secret = holds_secret(firing)
     bytes_ = compare(firing.before, firing.after, span=firing.span, redacted=secret)
-    fates = {True: "accepted", False: "refused, or never sent", None: "not known yet"}
+    fates = {True: "accepted", False: "refused, or never sent", None: "not known whether it was taken"}
     told = f"; the sender was told {firing.told.value}" if firing.told else ""
     revision = f" at revision {firing.revision}" if firing.revision is not None else ""
     lines = [("object", firing.identity), ("key", firing.key)]

@@ -163,6 +163,24 @@ def test_the_next_write_that_matches_is_changed_on_its_way(session: Session) -> 
     session.says("reset")
 
 
+def test_what_kube_apiserver_is_told_wrongly_is_stored_by_an_unrelated_write(session: Session) -> None:
+    cached = ("get", "--raw", "/api/v1/namespaces/default/configmaps/heard?resourceVersion=0")
+    session.says("kubectl", "create", "configmap", "heard", "--from-literal", "a=b")
+    fault = ("ConfigMap/default/heard", "--field", "data[a]", "--value", "z")
+    armed = inject(session, *fault, "--channel", "etcd-to-apiserver", "--operation", "watch", "--wait", "0")
+    assert armed.returncode == 0, armed.stderr
+    session.says("kubectl", "annotate", "configmap", "heard", "touched=1")
+    wait_until(
+        lambda: json.loads(session.says("kubectl", *cached))["data"] == {"a": "z"}, within_s=10, what="the cache"
+    )
+    # a get by name asks etcd
+    assert session.says("kubectl", "get", "configmap", "heard", "-o", "jsonpath={.data.a}") == "b"
+    assert inject(session, "--disarm").returncode == 0
+    session.says("kubectl", "label", "configmap", "heard", "other=1")
+    assert session.says("kubectl", "get", "configmap", "heard", "-o", "jsonpath={.data.a}") == "z"
+    session.says("reset")
+
+
 def test_exit_codes_are_the_commands(session: Session) -> None:
     assert session.mutineer("exec", "--", "sh", "-c", "exit 7").returncode == 7
     failed = session.mutineer("kubectl", "get", "nosuch")

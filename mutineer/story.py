@@ -91,6 +91,8 @@ def _what(record: ExperimentRecord) -> Iterator[RenderableType]:
         if change is not None:
             yield _indented(Text(f"field    {change[0]} → {change[1]}"))
         yield _indented(Text(f"key      {firing.key}" + (f" at revision {firing.revision}" if firing.revision else "")))
+        if firing.note:
+            yield _indented(Text(f"note     {firing.note}"))
         yield from _bytes(firing)
 
 
@@ -99,7 +101,9 @@ def _bytes(firing: Firing) -> Iterator[RenderableType]:
     if not firing.after:
         yield _indented(Text(f"bytes    {found.before_bytes} bytes held back, nothing stored"))
         return
-    yield _indented(Text(f"bytes    {found.before_bytes} before, {found.after_bytes} after"))
+    same = firing.before == firing.after
+    sizes = f"{found.before_bytes}, unchanged" if same else f"{found.before_bytes} before, {found.after_bytes} after"
+    yield _indented(Text(f"bytes    {sizes}"))
     for line in found.lines[:_HEX_LINES]:
         yield _indented(Text.assemble((f"{line.offset} - ", "dim"), _marked(line.before)))
         if line.before != line.after:

@@ -16,6 +16,7 @@ import itertools
 import json
 import os
 import urllib.parse
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -24,7 +25,7 @@ from injector.errors import HarnessError
 from injector.rules import Rule
 from injector.targets import Channel
 
-__all__ = ["SCHEMA", "UndoFolder", "UndoRecord", "Undone"]
+__all__ = ["SCHEMA", "UndoFolder", "UndoRecord", "Undone", "newest_first"]
 
 SCHEMA = 1
 
@@ -106,6 +107,11 @@ class UndoFolder:
     def _free_path(self, stem: str) -> Path:
         names = itertools.chain((stem,), (f"{stem}-{number}" for number in itertools.count(2)))
         return next(path for name in names if not (path := self._folder / f"{name}.json").exists())
+
+
+def newest_first(records: Iterable[Path]) -> list[Path]:
+    """In the order to undo them in: of two edits of one key, the later one found what the first had left."""
+    return sorted(records, key=lambda record: record.stat().st_mtime_ns, reverse=True)
 
 
 def _read(record: Path) -> UndoRecord:

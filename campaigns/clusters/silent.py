@@ -18,8 +18,9 @@ from campaigns.clusters.protocol import Action, Cluster
 from injector.at_rest_silent import AtRestSilent
 from injector.errors import HarnessError
 from injector.rules import Firing, Rule
+from injector.undo import Undone, newest_first
 
-__all__ = ["edit_silently"]
+__all__ = ["edit_silently", "undo_silently"]
 
 _API, _ETCD = "kube-apiserver", "etcd"
 _BACK_WITHIN_S = 30.0
@@ -46,6 +47,20 @@ def edit_silently(cluster: Cluster, rule: Rule, undo: Path, *, r0: int) -> Firin
         cluster.component(_API, then)
     _await(cluster, _API)
     return firing
+
+
+def undo_silently(cluster: Cluster, undo: Path) -> list[tuple[Path, Undone]]:
+    """Undoes every silent edit that is recorded in `undo`, the last one first, with etcd stopped meanwhile; none, and
+    nothing is stopped. Who has read the wrong value keeps it until it reads again."""
+    at_rest = AtRestSilent(cluster.etcd_files, undo)
+    if not (pending := at_rest.pending()):
+        return []
+    cluster.component(_ETCD, Action.STOP)
+    try:
+        return [(record, at_rest.undo(record)) for record in newest_first(pending)]
+    finally:
+        cluster.component(_ETCD, Action.START)
+        _await(cluster, _ETCD)
 
 
 def _edit(cluster: Cluster, rule: Rule, undo: Path, r0: int) -> Firing:

@@ -29,7 +29,7 @@ _ASK_WITHIN_S = 60.0
 _LOOK_S = 0.2
 """How often a rule that is armed is asked whether it has fired."""
 _ID = "by-hand"
-_CHANNELS = ("at-rest-write", "apiserver-to-etcd", "etcd-to-apiserver")
+_CHANNELS = ("at-rest-write", "at-rest-silent", "apiserver-to-etcd", "etcd-to-apiserver")
 """injector.targets.Channel, which a test compares."""
 _HEX_WIDTH = 49
 """Of a line of 16 bytes, and a space."""
@@ -71,8 +71,9 @@ def _complete_models(context: click.Context, parameter: click.Parameter, incompl
 @click.option("--set", "parameters", multiple=True, metavar="NAME=VALUE",
               help="A parameter of the model; may be repeated.")  # fmt: skip
 @click.option("--channel", type=click.Choice(_CHANNELS), default=_CHANNELS[0], show_default=True,
-              help="at-rest-write: at once, in etcd; others: the next message that matches.")  # fmt: skip
+              help="At rest: now, in etcd or silently in its file; others: the next message that matches.")  # fmt: skip
 @click.option("--group", help="API group of the kind, where several have it.")
+@click.option("--reread", is_flag=True, help="at-rest-silent: restart kube-apiserver, so that it reads the value.")
 @click.option("--operation", type=click.Choice(("put", "delete", "range", "watch", "txn-range")),
               help="Only messages of this kind: put and delete of writes, the others of reads.")  # fmt: skip
 @click.option("--occurrence", type=click.IntRange(1), default=1, show_default=True,
@@ -94,6 +95,7 @@ def command(
     parameters: Sequence[str],
     channel: str,
     group: str | None,
+    reread: bool,
     operation: str | None,
     occurrence: int,
     times: str,
@@ -125,7 +127,7 @@ def command(
     if target is None:
         raise click.UsageError("OBJECT is missing, such as Service/default/web (or --status, --disarm, --undo)")
     fault = _fault(target, field, model, value, parameters, channel, group, operation, occurrence)
-    rule = {"id": _ID, **fault, "times": _times(times)}
+    rule = {"id": _ID, **fault, "times": _times(times), "reread": reread}
     folder = outside.find_running(cluster).config.folder
     done = _asked(folder, {"do": "inject", "rule": rule, "dry_run": dry_run})
     if done["armed"]:

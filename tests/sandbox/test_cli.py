@@ -181,6 +181,20 @@ def test_what_kube_apiserver_is_told_wrongly_is_stored_by_an_unrelated_write(ses
     session.says("reset")
 
 
+def test_a_silent_change_is_seen_by_a_get_by_name_undone_and_costs_the_cluster_at_the_reset(session: Session) -> None:
+    by_name = ("get", "configmap", "kube-root-ca.crt", "-o", "jsonpath={.data.ca\\.crt}")
+    cached = ("get", "--raw", "/api/v1/namespaces/default/configmaps/kube-root-ca.crt?resourceVersion=0")
+    true = session.says("kubectl", *by_name)
+    fault = ("ConfigMap/default/kube-root-ca.crt", "--field", "data[ca.crt]", "--value", "nothing")
+    done = inject(session, *fault, "--channel", "at-rest-silent")
+    assert "silent, accepted" in done.stdout, done.stderr
+    assert session.says("kubectl", *by_name) == "nothing"
+    assert json.loads(session.says("kubectl", *cached))["data"] == {"ca.crt": true}
+    assert "by-hand: restored" in inject(session, "--undo").stdout
+    assert session.says("kubectl", *by_name) == true
+    assert "is new, after" in session.says("reset")
+
+
 def test_exit_codes_are_the_commands(session: Session) -> None:
     assert session.mutineer("exec", "--", "sh", "-c", "exit 7").returncode == 7
     failed = session.mutineer("kubectl", "get", "nosuch")

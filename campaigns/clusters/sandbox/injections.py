@@ -16,21 +16,23 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from campaigns.clusters.keyspace import KeySpace, Stored
+from campaigns.clusters.protocol import Cluster
+from campaigns.clusters.silent import edit_silently, undo_silently
 from injector.at_rest import AtRest
 from injector.channels.control import Collected, Stats
 from injector.codec import read_meta
 from injector.corrupt import corrupt
 from injector.errors import ClusterError, CodecError, FaultError
-from injector.etcd_tls import EtcdTls
 from injector.identity import Identified, IdentityTracker
 from injector.rules import Firing, JSONValue, Rule
 from injector.rules_json import firing_to_json, near_miss_to_json, rule_from_json, rule_to_json
 from injector.targets import Channel
+from injector.undo import newest_first
 
 __all__ = ["Forwarder", "Injections"]
 
@@ -60,10 +62,8 @@ class _Found:
 class Injections:
     """Of one cluster. `undo`: the folder of the undo records."""
 
-    def __init__(
-        self, etcd: tuple[str, int], tls: Callable[[], EtcdTls | None], forwarder: Forwarder, undo: Path
-    ) -> None:
-        self._etcd, self._tls, self._forwarder, self._undo = etcd, tls, forwarder, undo
+    def __init__(self, cluster: Cluster, forwarder: Forwarder, undo: Path) -> None:
+        self._cluster, self._forwarder, self._undo = cluster, forwarder, undo
 
     def answer(self, request: Mapping[str, JSONValue]) -> JSONValue:
         """To a request as in the module's docstring. ClusterError or FaultError in words."""
@@ -77,16 +77,18 @@ class Injections:
                 return None
             case {"do": "undo"}:
                 at_rest = self._at_rest()
-                return [{"record": str(path), "outcome": at_rest.undo(path).value} for path in at_rest.pending()]
+                done = [(path, at_rest.undo(path)) for path in newest_first(at_rest.pending())]
+                done += undo_silently(self._cluster, self._undo)
+                return [{"record": str(path), "outcome": outcome.value} for path, outcome in done]
         raise ClusterError(f"no such request: {dict(request)!r:.200}")
 
     def _at_rest(self) -> AtRest:
-        return AtRest(self._etcd, self._undo, self._tls())
+        return AtRest(self._cluster.etcd_address, self._undo, self._cluster.etcd_tls)
 
     def _inject(self, rule: Rule, *, dry_run: bool) -> JSONValue:
-        with contextlib.closing(KeySpace(self._etcd, self._tls())) as keyspace:
+        with contextlib.closing(KeySpace(self._cluster.etcd_address, self._cluster.etcd_tls)) as keyspace:
             revision, everything = keyspace.revision(), keyspace.dump()
-        at_rest = rule.channel is Channel.AT_REST_WRITE
+        at_rest = rule.channel.at_rest
         found = _find(rule, everything, must=at_rest or dry_run)
         if found is not None:
             target = dataclasses.replace(rule.target, identity=found.identified.identity)
@@ -94,6 +96,8 @@ class Injections:
         firing: Firing | None = None
         if dry_run and found is not None:
             firing = _previewed(rule, found)
+        elif rule.channel is Channel.AT_REST_SILENT:
+            firing = edit_silently(self._cluster, rule, self._undo, r0=revision)
         elif at_rest:
             firing = self._at_rest().inject(rule, r0=revision)
         else:

@@ -42,6 +42,7 @@ from campaigns.record import Reset
 from classifiers.observation import ComponentHealth
 from injector.errors import ClusterError, MutineerError
 from injector.rules import JSONValue
+from injector.targets import Channel
 
 __all__ = ["Keeper", "Kept", "keep", "main"]
 
@@ -132,14 +133,21 @@ class Keeper:
                 with self._changing:
                     return dataclasses.asdict(self._reset())
             case {"do": "inject" | "injected" | "disarm" | "undo"}:
-                with self._changing:
-                    return self._cluster.inject(request)
+                with self._changing, self._acting:
+                    return self._inject(request)
             case {"do": "value", "key": str(key)} if key:
                 value = self._cluster.value(key)
                 return None if value is None else base64.b64encode(value).decode("ascii")
             case {"do": "keys", "prefix": str(prefix)} if prefix:
                 return list(self._cluster.keys(prefix))
         raise ClusterError(f"no such request: {dict(request)!r:.200}")
+
+    def _inject(self, request: Mapping[str, JSONValue]) -> JSONValue:
+        answer = self._cluster.inject(request)
+        match request:
+            case {"do": "inject", "rule": {"channel": Channel.AT_REST_SILENT}, "dry_run": False}:
+                self._unknown = "a value was changed in etcd's file, which a rollback that compares revisions can't see"
+        return answer
 
     def _act(self, what: str, name: str, action: Action) -> None:
         with self._acting:
@@ -257,7 +265,7 @@ class _Booted:
         self.component, self.node = sandbox.component, sandbox.node
         self.tend, self.reap_orphans = sandbox.tend, sandbox.reap_orphans
         self._undo = undo = config.work / "undo"
-        self.inject = Injections(sandbox.etcd_address, lambda: sandbox.etcd_tls, sandbox.forwarder, undo).answer
+        self.inject = Injections(sandbox, sandbox.forwarder, undo).answer
 
     def take_baseline(self) -> None:
         with contextlib.closing(KeySpace(self._sandbox.etcd_address, self._sandbox.etcd_tls)) as keyspace:

@@ -40,6 +40,16 @@ class Remembering:
         return Stats(connections=0, connections_total=0, messages=0, bytes_up=0, bytes_down=0, armed=armed)
 
 
+class Small:
+    """As much of a cluster as an edit in etcd needs."""
+
+    etcd_tls = None
+    etcd_files: tuple[Path, ...] = (Path("no/such/file"),)
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.etcd_address = address
+
+
 @pytest.fixture
 def forwarder() -> Remembering:
     return Remembering()
@@ -48,7 +58,7 @@ def forwarder() -> Remembering:
 @pytest.fixture
 def injections(etcd: Etcd, keyspace: KeySpace, forwarder: Remembering, tmp_path: Path) -> Injections:
     keyspace.write({SERVICE: golden("service"), POD: golden("pod")}, [])
-    return Injections(etcd.address, lambda: None, forwarder, tmp_path / "undo")
+    return Injections(Small(etcd.address), forwarder, tmp_path / "undo")
 
 
 def rule(identity: str = "Service/default/web", field: str = "spec.selector[app]", **changes: Any) -> dict[str, Any]:
@@ -79,6 +89,14 @@ def test_a_fault_at_rest_is_done_at_once_and_undone_from_its_record(injections: 
     assert undone["outcome"] == "restored"  # type: ignore[index,call-overload]
     assert keyspace.dump()[SERVICE].value == golden("service")
     assert injections.answer({"do": "undo"}) == []
+
+
+def test_edits_of_one_object_are_undone_the_last_one_first(injections: Injections, keyspace: KeySpace) -> None:
+    for number in range(12):  # more than nine: their records' names do not sort as they came
+        inject(injections, rule(parameters={"value": f"w{number}"}))
+    undone: Any = injections.answer({"do": "undo"})
+    assert [each["outcome"] for each in undone] == ["restored"] * 12
+    assert keyspace.dump()[SERVICE].value == golden("service")
 
 
 def test_an_object_goes_by_its_own_name_or_by_its_stable_identity(injections: Injections) -> None:

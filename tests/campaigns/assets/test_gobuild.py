@@ -154,6 +154,7 @@ def test_an_interrupted_build_takes_its_compilers_with_it(tmp_path: Path) -> Non
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
+    deadline = time.monotonic() + 20
     for pid in map(int, pids.read_text().split()):
         while not ended(pid):
             assert time.monotonic() < deadline

@@ -14,8 +14,8 @@ from typing import Protocol
 from injector.wire.inspection import Aside, Hold, Replace, Several
 
 __all__ = [
-    "Answered",
     "AnswerHead",
+    "Answered",
     "Cut",
     "Deny",
     "Exchange",

@@ -11,10 +11,10 @@ character's low bits are flipped in its code point: the text stays valid UTF-8 a
 from __future__ import annotations
 
 from injector.codec import Located, Place, content_of, encode_value, integer_range, payload_of
-from injector.errors import FaultError, Problem
+from injector.errors import FaultError
 from injector.faults.field_change import change_field, need_field
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
-from injector.faults.parameters import Parameter, check, integer
+from injector.faults.parameters import Declared, Parameter, integer
 from injector.rules import JSONValue
 
 __all__ = ["BitFlip"]
@@ -27,16 +27,13 @@ def _is_character(value: JSONValue) -> bool:
     return value in ("first", "middle") if isinstance(value, str) else integer("", 0).test(value)
 
 
-_DECLARED = (
-    integer("bit", 0, 63),
-    Parameter("character", "first, middle or a whole number >= 0", _is_character),
-)
-
-
-class BitFlip:
+class BitFlip(Declared):
     name = "bit-flip"
     scope = Scope.FIELD
-    in_flight = False
+    declared = (
+        integer("bit", 0, 63),
+        Parameter("character", "first, middle or a whole number >= 0", _is_character),
+    )
     causes = (
         Cause(
             Origin.MEMORY,
@@ -50,9 +47,6 @@ class BitFlip:
         Cause(Origin.SOFTWARE, "an off-by-one or sign error in a controller, as far as its effect goes"),
     )
     incidents = ("etcd-pod-bytes-flipped",)
-
-    def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
-        return check(parameters, _DECLARED, where=where, file=file)
 
     def apply(
         self, value: bytes, located: Located | Place | None, parameters: Parameters, around: Surroundings

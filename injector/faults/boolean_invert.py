@@ -6,18 +6,17 @@ No parameters.
 from __future__ import annotations
 
 from injector.codec import Located, Place, encode_value
-from injector.errors import FaultError, Problem
+from injector.errors import FaultError
 from injector.faults.field_change import change_field, need_field
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
-from injector.faults.parameters import check
+from injector.faults.parameters import Declared
 
 __all__ = ["BooleanInvert"]
 
 
-class BooleanInvert:
+class BooleanInvert(Declared):
     name = "boolean-invert"
     scope = Scope.FIELD
-    in_flight = False
     causes = (
         Cause(
             Origin.SOFTWARE,
@@ -26,10 +25,6 @@ class BooleanInvert:
         Cause(Origin.MEMORY, "a bit flips in the one byte that holds a boolean"),
         Cause(Origin.HUMAN, "a switch in a manifest or chart that is read as its opposite"),
     )
-    incidents: tuple[str, ...] = ()
-
-    def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
-        return check(parameters, (), where=where, file=file)
 
     def apply(
         self, value: bytes, located: Located | Place | None, parameters: Parameters, around: Surroundings

@@ -10,26 +10,25 @@
 from __future__ import annotations
 
 from injector.codec import Located, Place, decode_value, raw_span
-from injector.errors import CodecError, FaultError, Problem
+from injector.errors import CodecError, FaultError
 from injector.faults.field_change import need_field
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
-from injector.faults.parameters import check, integer, one_of
+from injector.faults.parameters import Declared, integer, one_of
 from injector.rules import JSONValue
 
 __all__ = ["ByteFlip"]
 
-_DECLARED = (
-    integer("offset"),
-    integer("bit", 0, 7),
-    integer("xor", 1, 255),
-    one_of("part", ("raw", "envelope")),
-)
 
-
-class ByteFlip:
+class ByteFlip(Declared):
     name = "byte-flip"
     scope = Scope.EITHER
-    in_flight = False
+    declared = (
+        integer("offset"),
+        integer("bit", 0, 7),
+        integer("xor", 1, 255),
+        one_of("part", ("raw", "envelope")),
+    )
+    exclusive = ("bit", "xor")
     causes = (
         Cause(
             Origin.MEMORY,
@@ -43,9 +42,6 @@ class ByteFlip:
         "etcd-pod-bytes-flipped",
         "etcd-node-invalid-json-blocks-list",
     )
-
-    def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
-        return check(parameters, _DECLARED, where=where, file=file, exclusive=("bit", "xor"))
 
     def apply(
         self, value: bytes, located: Located | Place | None, parameters: Parameters, around: Surroundings

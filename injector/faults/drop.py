@@ -8,20 +8,17 @@ The model only declares it; the channel keeps the message back and answers. `aft
 from __future__ import annotations
 
 from injector.codec import Located, Place
-from injector.errors import Problem
-from injector.faults.field_change import need_message
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
-from injector.faults.parameters import check, one_of
+from injector.faults.parameters import Declared, one_of
 from injector.rules import Delivery, Told
 
 __all__ = ["Drop"]
 
-_DECLARED = (one_of("told", tuple(Told)),)
 
-
-class Drop:
+class Drop(Declared):
     name = "drop"
     scope = Scope.MESSAGE
+    declared = (one_of("told", tuple(Told)),)
     in_flight = True
     causes = (
         Cause(Origin.NETWORK, "a connection that breaks, a partition, an overloaded member (error, timeout)"),
@@ -37,12 +34,8 @@ class Drop:
         "kcm-silent-after-lock-update-timeout",
     )
 
-    def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
-        return check(parameters, _DECLARED, where=where, file=file)
-
     def apply(
         self, value: bytes, located: Located | Place | None, parameters: Parameters, around: Surroundings
     ) -> Change:
-        need_message(located, self.name)
         told = Told(str(parameters.get("told", Told.ERROR)))
         return Change(after=b"", span=(0, len(value)), delivery=Delivery(told=told))

@@ -1,4 +1,4 @@
-"""What models have in common: those that change one field, and those that are done to a whole message."""
+"""What models have in common that change one field."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from injector.codec import Located, Place, decode_value, replace
 from injector.errors import FaultError
 from injector.faults.model import Change
 
-__all__ = ["change_field", "need_field", "need_message"]
+__all__ = ["change_field", "need_field"]
 
 
 def need_field(located: Located | Place | None, model: str, *, present: bool = True) -> Located:
@@ -16,12 +16,6 @@ def need_field(located: Located | Place | None, model: str, *, present: bool = T
     if present and not located.present:
         raise FaultError(f"{located.path} is absent from this object; {model} needs a value to change")
     return located
-
-
-def need_message(located: Located | Place | None, model: str) -> None:
-    """FaultError where the target names a field."""
-    if located is not None:
-        raise FaultError(f"{model} is done to a whole message; the target names the field {located.path}")
 
 
 def change_field(value: bytes, located: Located, payload: bytes) -> Change:

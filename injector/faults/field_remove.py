@@ -7,17 +7,16 @@ one key of a map. What Kubernetes reads in its place is the default of its type;
 from __future__ import annotations
 
 from injector.codec import Located, Place, remove
-from injector.errors import FaultError, Problem
+from injector.errors import FaultError
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
-from injector.faults.parameters import check
+from injector.faults.parameters import Declared
 
 __all__ = ["FieldRemove"]
 
 
-class FieldRemove:
+class FieldRemove(Declared):
     name = "field-remove"
     scope = Scope.PART
-    in_flight = False
     causes = (
         Cause(
             Origin.SOFTWARE,
@@ -33,9 +32,6 @@ class FieldRemove:
         "calico-manifest-env-removed-2019",
         "aws-auth-node-roles-dropped",
     )
-
-    def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
-        return check(parameters, (), where=where, file=file)
 
     def apply(
         self, value: bytes, located: Located | Place | None, parameters: Parameters, around: Surroundings

@@ -10,7 +10,7 @@ from injector.errors import Problem
 from injector.faults.model import Parameters
 from injector.rules import JSONValue
 
-__all__ = ["Parameter", "check", "integer", "number", "one_of", "text"]
+__all__ = ["Declared", "Parameter", "integer", "number", "one_of", "text"]
 
 Test = Callable[[JSONValue], bool]
 
@@ -58,22 +58,33 @@ def one_of(name: str, choices: Sequence[str]) -> Parameter:
     return Parameter(name, f"one of {', '.join(choices)}", lambda value: value in choices)
 
 
-def check(
-    parameters: Parameters, declared: Sequence[Parameter], *, where: str, file: str, exclusive: Sequence[str] = ()
-) -> list[Problem]:
-    """Unknown names, wrong values, and names of `exclusive` that are given together."""
-    known = {parameter.name: parameter for parameter in declared}
-    problems = []
-    for name, value in parameters.items():
-        path = f"{where}.{name}" if where else name
-        if name not in known:
-            problems.append(Problem(file, path, _unknown(name, tuple(known))))
-        elif not known[name].test(value):
-            problems.append(Problem(file, path, f"expected {known[name].expected}, got {value!r}"))
-    given = [name for name in exclusive if name in parameters]
-    if len(given) > 1:
-        problems.append(Problem(file, where, f"{' and '.join(given)} can't be given together"))
-    return problems
+class Declared:
+    """What a model has that is like most of them: parameters that are declared, and checked here.
+
+    declared    the parameters that there are
+    exclusive   names of which at most one may be given
+    in_flight, incidents   as injector.faults.model.FaultModel has them
+    """
+
+    declared: tuple[Parameter, ...] = ()
+    exclusive: tuple[str, ...] = ()
+    in_flight: bool = False
+    incidents: tuple[str, ...] = ()
+
+    def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
+        """Unknown names, wrong values, and names that are given together but exclude each other."""
+        known = {parameter.name: parameter for parameter in self.declared}
+        problems = []
+        for name, value in parameters.items():
+            path = f"{where}.{name}" if where else name
+            if name not in known:
+                problems.append(Problem(file, path, _unknown(name, tuple(known))))
+            elif not known[name].test(value):
+                problems.append(Problem(file, path, f"expected {known[name].expected}, got {value!r}"))
+        given = [name for name in self.exclusive if name in parameters]
+        if len(given) > 1:
+            problems.append(Problem(file, where, f"{' and '.join(given)} can't be given together"))
+        return problems
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:

@@ -6,20 +6,17 @@
 from __future__ import annotations
 
 from injector.codec import Located, Place
-from injector.errors import Problem
-from injector.faults.field_change import need_message
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
-from injector.faults.parameters import check, integer
+from injector.faults.parameters import Declared, integer
 from injector.rules import Delivery
 
 __all__ = ["Reorder"]
 
-_DECLARED = (integer("behind", 1, 1000),)
 
-
-class Reorder:
+class Reorder(Declared):
     name = "reorder"
     scope = Scope.MESSAGE
+    declared = (integer("behind", 1, 1000),)
     in_flight = True
     causes = (
         Cause(Origin.NETWORK, "two connections race: what was sent first arrives second"),
@@ -31,13 +28,9 @@ class Reorder:
     )
     incidents = ("ravelin-endpoint-removal-race-2019",)
 
-    def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
-        return check(parameters, _DECLARED, where=where, file=file)
-
     def apply(
         self, value: bytes, located: Located | Place | None, parameters: Parameters, around: Surroundings
     ) -> Change:
-        need_message(located, self.name)
         behind = parameters.get("behind", 1)
         assert isinstance(behind, int)
         return Change(after=value, span=(0, 0), delivery=Delivery(behind=behind))

@@ -7,18 +7,16 @@ serves.
 from __future__ import annotations
 
 from injector.codec import Located, Place
-from injector.errors import FaultError, Problem
-from injector.faults.field_change import need_message
+from injector.errors import FaultError
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
-from injector.faults.parameters import check
+from injector.faults.parameters import Declared
 
 __all__ = ["Stale"]
 
 
-class Stale:
+class Stale(Declared):
     name = "stale"
     scope = Scope.MESSAGE
-    in_flight = False
     causes = (
         Cause(
             Origin.SOFTWARE,
@@ -35,13 +33,9 @@ class Stale:
         "apiserver-cache-fights-restored-store",
     )
 
-    def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
-        return check(parameters, (), where=where, file=file)
-
     def apply(
         self, value: bytes, located: Located | Place | None, parameters: Parameters, around: Surroundings
     ) -> Change:
-        need_message(located, self.name)
         previous = around.previous()
         if previous is None:
             raise FaultError("no earlier version of this object is known; stale needs one")

@@ -9,21 +9,20 @@ whole message the stored bytes are cut, and it hardly ever does.
 
 from __future__ import annotations
 
-from injector.codec import Located, Place, Storage, encode_value
-from injector.errors import FaultError, Problem
+from injector.codec import Located, Place, content_of, payload_of
+from injector.errors import FaultError
 from injector.faults.field_change import change_field, need_field
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
-from injector.faults.parameters import check, integer
+from injector.faults.parameters import Declared, integer
 
 __all__ = ["Truncate"]
 
-_DECLARED = (integer("keep", 0), integer("lose", 1))
 
-
-class Truncate:
+class Truncate(Declared):
     name = "truncate"
     scope = Scope.EITHER
-    in_flight = False
+    declared = (integer("keep", 0), integer("lose", 1))
+    exclusive = ("keep", "lose")
     causes = (
         Cause(
             Origin.MEMORY,
@@ -37,9 +36,6 @@ class Truncate:
     )
     incidents = ("etcd-node-invalid-json-blocks-list",)
 
-    def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
-        return check(parameters, _DECLARED, where=where, file=file, exclusive=("keep", "lose"))
-
     def apply(
         self, value: bytes, located: Located | Place | None, parameters: Parameters, around: Surroundings
     ) -> Change:
@@ -49,14 +45,12 @@ class Truncate:
         field = need_field(located, self.name)
         if field.type not in ("string", "bytes"):
             raise FaultError(f"{field.path} is of type {field.type}; truncate is for strings and bytes")
-        content = field.payload if field.storage is Storage.PROTOBUF else str(field.value).encode()
+        content = content_of(field)
         kept = _kept(len(content), parameters, field.path)
         if field.type == "string":
             while kept and content[kept] & 0xC0 == 0x80:  # inside a character of UTF-8
                 kept -= 1
-        if field.storage is Storage.PROTOBUF:
-            return change_field(value, field, content[:kept])
-        return change_field(value, field, encode_value(field, content[:kept].decode()))
+        return change_field(value, field, payload_of(field, content[:kept]))
 
 
 def _kept(size: int, parameters: Parameters, what: str) -> int:

@@ -19,26 +19,26 @@ from injector.codec import Located, Place, Storage, decode_scalar, encode_value,
 from injector.errors import CodecError, FaultError, Problem
 from injector.faults.field_change import change_field, need_field
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
-from injector.faults.parameters import Parameter, check, one_of, text
+from injector.faults.parameters import Declared, Parameter, one_of, text
 from injector.rules import JSONValue
 
 __all__ = ["ValueSet"]
 
 _EXTREMES = ("zero", "minus-one", "max", "empty")
-_DECLARED = (
-    Parameter("value", "a text, number, true or false", lambda v: isinstance(v, (str, int, float, bool))),
-    one_of("extreme", _EXTREMES),
-    text("object"),
-    text("object_field"),
-    Parameter("force", "true or false", lambda v: isinstance(v, bool)),
-)
 _SOURCES = ("value", "extreme", "object")
 
 
-class ValueSet:
+class ValueSet(Declared):
     name = "value-set"
     scope = Scope.FIELD
-    in_flight = False
+    declared = (
+        Parameter("value", "a text, number, true or false", lambda v: isinstance(v, (str, int, float, bool))),
+        one_of("extreme", _EXTREMES),
+        text("object"),
+        text("object_field"),
+        Parameter("force", "true or false", lambda v: isinstance(v, bool)),
+    )
+    exclusive = _SOURCES
     causes = (
         Cause(
             Origin.SOFTWARE,
@@ -57,7 +57,7 @@ class ValueSet:
     )
 
     def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
-        problems = check(parameters, _DECLARED, where=where, file=file, exclusive=_SOURCES)
+        problems = super().check_parameters(parameters, where=where, file=file)
         if not {*_SOURCES} & set(parameters):
             problems.append(Problem(file, where, "expected `value`, `extreme` or `object`"))
         if "object_field" in parameters and "object" not in parameters:

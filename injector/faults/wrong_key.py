@@ -9,19 +9,16 @@ from __future__ import annotations
 
 from injector.codec import Located, Place
 from injector.errors import FaultError, Problem
-from injector.faults.field_change import need_message
 from injector.faults.model import Cause, Change, Origin, Parameters, Scope, Surroundings
-from injector.faults.parameters import check, text
+from injector.faults.parameters import Declared, text
 
 __all__ = ["WrongKey"]
 
-_DECLARED = (text("identity"),)
 
-
-class WrongKey:
+class WrongKey(Declared):
     name = "wrong-key"
     scope = Scope.MESSAGE
-    in_flight = False
+    declared = (text("identity"),)
     causes = (
         Cause(Origin.MEMORY, "a bit of the key flips, and it is another object's key"),
         Cause(Origin.SOFTWARE, "a controller that mixes up names or namespaces"),
@@ -36,7 +33,7 @@ class WrongKey:
     )
 
     def check_parameters(self, parameters: Parameters, *, where: str, file: str = "parameters") -> list[Problem]:
-        problems = check(parameters, _DECLARED, where=where, file=file)
+        problems = super().check_parameters(parameters, where=where, file=file)
         if "identity" not in parameters:
             problems.append(Problem(file, where, "expected `identity`, the object whose key is used"))
         return problems
@@ -44,7 +41,6 @@ class WrongKey:
     def apply(
         self, value: bytes, located: Located | Place | None, parameters: Parameters, around: Surroundings
     ) -> Change:
-        need_message(located, self.name)
         identity = str(parameters["identity"])
         other = around.other(identity)
         if other is None:

@@ -51,7 +51,6 @@ _START_WITHIN_S = 90.0
 """Deadline of each step of a boot: ten times what it takes on two idle cores, since machines are shared."""
 _REST_S = 0.5
 """Two dumps this far apart must be equal: controllers of a fresh cluster work off their queues within some 100 ms."""
-"""Likewise: MaxContainerBackOff."""
 _SYSTEM_IMAGES = {
     "registry.k8s.io/kube-proxy:v1.36.3": ("kube-proxy", "/usr/local/bin/kube-proxy"),
     "registry.k8s.io/coredns/coredns:v1.14.2": ("coredns", "/coredns"),

@@ -42,8 +42,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from injector.channels.evidence import Evidence, check_rule
-from injector.channels.memory import Around, Memory, text
+from injector.channels.channel import RuleChannel
+from injector.channels.memory import Around, text
 from injector.channels.protobuf import delimited, number_in, tagged
 from injector.channels.txn import (
     Outcome,
@@ -57,8 +57,8 @@ from injector.channels.txn import (
 from injector.corrupt import Corruption, corrupt
 from injector.errors import CodecError, FaultError, WireError
 from injector.faults import MODELS, Registry
-from injector.identity import Identified, IdentityTracker
-from injector.rules import Delivery, Firing, NearMiss, Rule, Told
+from injector.identity import Identified
+from injector.rules import Delivery, Rule, Told
 from injector.targets import Channel
 from injector.wire.inspection import Answer, Call, Decision, Drop, Gate, Hold, Replace
 
@@ -98,16 +98,9 @@ class _Behind:
     others: int
 
 
-class EtcdChannel:
-    """One rule and what came of it. An `injector.wire.inspection.Inspector`.
-
-    baseline   stored (key, value) pairs from before the rule was armed: names and owners that later writes refer to
-    clock      seconds, monotonic
-    sender     makes calls of our own, for copies
-    models     the fault models that there are
-
-    Raises FaultError if the rule is not for this channel or its parameters do not fit its model.
-    """
+class EtcdChannel(RuleChannel):
+    """One rule and what came of it (injector.channels.channel). An `injector.wire.inspection.Inspector`. `sender` makes
+    calls of our own, for copies."""
 
     def __init__(
         self,
@@ -118,14 +111,15 @@ class EtcdChannel:
         sender: Sender | None = None,
         models: Registry = MODELS,
     ) -> None:
-        check_rule(rule, Channel.APISERVER_TO_ETCD, models, ("put", "delete", "compact", "lease-grant"))
-        self.rule = rule
-        self._evidence = Evidence(rule, clock, models)
-        self._sender, self._models = sender, models
-        self._tracker = IdentityTracker()
-        pairs = list(baseline)
-        self._tracker.seed((text(key), value) for key, value in pairs)
-        self._memory = Memory(self._tracker, pairs)
+        super().__init__(
+            rule,
+            channel=Channel.APISERVER_TO_ETCD,
+            operations=("put", "delete", "compact", "lease-grant"),
+            baseline=baseline,
+            clock=clock,
+            models=models,
+        )
+        self._sender = sender
         self._behind: list[_Behind] = []
         self._last: Outcome | None = None
         lost = rule.model == "drop" and rule.parameters.get("told") == Told.SUCCESS
@@ -143,17 +137,6 @@ class EtcdChannel:
             return None if self.rule.target.kind.startswith("etcd:") else _TxnCall(self)
         kind, operation = _MESSAGES.get(path, ("", ""))
         return _MessageCall(self, path, operation) if kind == self.rule.target.kind else None
-
-    def firings(self) -> tuple[Firing, ...]:
-        return self._evidence.firings()
-
-    def near_misses(self) -> tuple[NearMiss, ...]:
-        """What almost matched, most frequent first; empty once the rule has fired."""
-        return self._evidence.near_misses()
-
-    def note(self, identity: str, why: str) -> None:
-        """Counts a near miss."""
-        self._evidence.note(identity, why)
 
     def disarmed(self) -> None:
         """What waits for others goes now."""
@@ -265,9 +248,7 @@ class EtcdChannel:
             self._evidence.misfit(identified.identity, str(error))
             return None
         told = corruption.delivery.told
-        call.fired = self._evidence.fired(
-            self._firing(text(write.key), identified.identity, write.operation, write.value, corruption)
-        )
+        call.fired = self._fired(text(write.key), identified.identity, write.operation, write.value, corruption)
         if told is not None:
             return Drop(self._answer(told, lambda: made_up_success(message, writes, self._last)))
         if corruption.key is not None:
@@ -277,6 +258,19 @@ class EtcdChannel:
             sent = with_value(message, write, corruption.after, key=corruption.key)
             call.puts = tuple((k, corruption.after if k == write.key else v) for k, v in call.puts)
         return self._delivered(call, message, sent, corruption.delivery)
+
+    def _fired(self, key: str, identity: str, operation: str, before: bytes, corruption: Corruption) -> int:
+        dropped = corruption.delivery.told is not None
+        return self._evidence.fired(
+            self._firing(
+                key,
+                identity,
+                "drop" if dropped else operation,
+                before,
+                corruption,
+                accepted=False if dropped else None,
+            )
+        )
 
     def _delivered(self, call: _TxnCall | _MessageCall, message: bytes, sent: bytes, delivery: Delivery) -> Decision:
         """The message on its way, later or more than once where the fault says so."""
@@ -298,37 +292,12 @@ class EtcdChannel:
         if delivery.copies < 1 and delivery.told is None:
             raise FaultError(f"a message can't be delivered {delivery.copies} times; drop it instead")
 
-    def _firing(self, key: str, identity: str, operation: str, before: bytes, corruption: Corruption) -> Firing:
-        told = corruption.delivery.told
-        return Firing(
-            rule_id=self.rule.id,
-            at_s=self._evidence.clock(),
-            key=key,
-            identity=identity,
-            operation="drop" if told is not None else operation,
-            before=before,
-            after=corruption.after,
-            span=corruption.span,
-            field_before=corruption.field_before,
-            field_after=corruption.field_after,
-            accepted=None if told is None else False,
-            told=told,
-        )
-
     def _corrupted(self, write: Write) -> Corruption:
         rule, value = self.rule, write.value
         if write.around:
             around = Around(self._memory, write.key, value)
             return corrupt(value, rule.model, rule.parameters, rule.target.field, around=around, models=self._models)
-        # a delete: the whole message can be lost, late or doubled, but it has no bytes to change
-        words = f"this write is a {write.operation} without a value; {rule.model} needs one"
-        try:
-            corruption = corrupt(b"{}", rule.model, rule.parameters, None, models=self._models)
-        except (FaultError, CodecError) as error:
-            raise FaultError(words) from error
-        if corruption.delivery == Delivery() or corruption.key is not None:
-            raise FaultError(words)
-        return Corruption(after=b"", span=(0, 0), delivery=corruption.delivery)
+        return self._without_value(f"this write is a {write.operation} without a value")
 
     def _answer(self, told: Told, success: Callable[[], bytes]) -> Answer | None:
         if told is Told.TIMEOUT:
@@ -368,7 +337,7 @@ class EtcdChannel:
         except (FaultError, CodecError) as error:
             self._evidence.misfit(identity, str(error))
             return None
-        call.fired = self._evidence.fired(self._firing("", identity, call.operation, message, corruption))
+        call.fired = self._fired("", identity, call.operation, message, corruption)
         told = corruption.delivery.told
         if told is not None:
             return Drop(self._answer(told, lambda: _granted(message) if call.operation == "lease-grant" else b""))

@@ -47,15 +47,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from injector.channels import responses
+from injector.channels.channel import RuleChannel
 from injector.channels.etcd import UNAVAILABLE
-from injector.channels.evidence import Evidence, check_rule
-from injector.channels.memory import Around, Memory, text
+from injector.channels.memory import Around, text
 from injector.channels.responses import Event, Pair
 from injector.corrupt import Corruption, corrupt
 from injector.errors import CodecError, FaultError, WireError
 from injector.faults import MODELS, Registry
-from injector.identity import Identified, IdentityTracker
-from injector.rules import Delivery, Firing, NearMiss, Rule, Told
+from injector.identity import Identified
+from injector.rules import Delivery, Rule, Told
 from injector.targets import Channel
 from injector.wire.inspection import Answer, Aside, Call, Decision, Drop, Gate, Hold, Replace, Several
 
@@ -85,15 +85,8 @@ class _Edit:
     asides: list[tuple[bytes, int]] = field(default_factory=list)
 
 
-class ReadsChannel:
-    """One rule and what came of it. An `injector.wire.inspection.Inspector`.
-
-    baseline   stored (key, value) pairs from before the rule was armed: they are numbered first
-    clock      seconds, monotonic
-    models     the fault models that there are
-
-    Raises FaultError if the rule is not for this channel or its parameters do not fit its model.
-    """
+class ReadsChannel(RuleChannel):
+    """One rule and what came of it (injector.channels.channel). An `injector.wire.inspection.Inspector`."""
 
     def __init__(
         self,
@@ -103,15 +96,16 @@ class ReadsChannel:
         clock: Callable[[], float] = time.monotonic,
         models: Registry = MODELS,
     ) -> None:
-        check_rule(rule, Channel.ETCD_TO_APISERVER, models, ("range", "watch", "txn-range"))
+        super().__init__(
+            rule,
+            channel=Channel.ETCD_TO_APISERVER,
+            operations=("range", "watch", "txn-range"),
+            baseline=baseline,
+            clock=clock,
+            models=models,
+        )
         if rule.target.kind.startswith("etcd:"):
             raise FaultError(f"rule {rule.id!r}: {rule.target.kind} goes to etcd; its channel is apiserver-to-etcd")
-        self.rule = rule
-        self._evidence, self._models = Evidence(rule, clock, models), models
-        self._tracker = IdentityTracker()
-        pairs = list(baseline)
-        self._tracker.seed((text(key), value) for key, value in pairs)
-        self._memory = Memory(self._tracker, pairs)
         self._created: dict[bytes, int] = {}
         self._gone: dict[bytes, tuple[int, Identified]] = {}
         self._overtaken: list[_Overtaken] = []
@@ -130,17 +124,6 @@ class ReadsChannel:
         if path == _RANGE:
             return _AnswerCall(self, "range", responses.pairs_of)
         return _AnswerCall(self, "txn-range", responses.txn_pairs_of) if path == _TXN else None
-
-    def firings(self) -> tuple[Firing, ...]:
-        return self._evidence.firings()
-
-    def near_misses(self) -> tuple[NearMiss, ...]:
-        """What almost matched, most frequent first; empty once the rule has fired."""
-        return self._evidence.near_misses()
-
-    def note(self, identity: str, why: str) -> None:
-        """Counts a near miss."""
-        self._evidence.note(identity, why)
 
     def disarmed(self) -> None:
         """Events that wait for others go now."""
@@ -245,7 +228,16 @@ class ReadsChannel:
             self._evidence.misfit(identified.identity, str(error))
             return None
         delivery = corruption.delivery
-        number = self._evidence.fired(self._firing(identified.identity, operation, pair, corruption))
+        number = self._evidence.fired(
+            self._firing(
+                text(pair.key),
+                identified.identity,
+                operation,
+                pair.value,
+                corruption,
+                revision=pair.modified or None,
+            )
+        )
         if delivery.told is not None:
             if event is not None:
                 edit.message = responses.without(edit.message, event.field)
@@ -280,33 +272,10 @@ class ReadsChannel:
     def _corrupted(self, pair: Pair, event: Event | None) -> Corruption:
         rule = self.rule
         if pair.value_field is None:  # a deletion without what was there: it can only be delivered otherwise
-            words = f"this event has no value; {rule.model} needs one"
-            try:
-                found = corrupt(b"{}", rule.model, rule.parameters, None, models=self._models)
-            except (FaultError, CodecError) as error:
-                raise FaultError(words) from error
-            if found.delivery == Delivery() or found.key is not None:
-                raise FaultError(words)
-            return Corruption(after=b"", span=(0, 0), delivery=found.delivery)
+            return self._without_value("this event has no value")
         before = event.before.value if event is not None and event.before is not None and not event.deleted else None
         around = Around(self._memory, pair.key, pair.value, pair.modified, before)
         return corrupt(pair.value, rule.model, rule.parameters, rule.target.field, around=around, models=self._models)
-
-    def _firing(self, identity: str, operation: str, pair: Pair, corruption: Corruption) -> Firing:
-        return Firing(
-            rule_id=self.rule.id,
-            at_s=self._evidence.clock(),
-            key=text(pair.key),
-            identity=identity,
-            operation=operation,
-            before=pair.value,
-            after=corruption.after,
-            span=corruption.span,
-            field_before=corruption.field_before,
-            field_after=corruption.field_after,
-            revision=pair.modified or None,
-            told=corruption.delivery.told,
-        )
 
     # Who is who
 

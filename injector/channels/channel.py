@@ -1,0 +1,99 @@
+"""What every channel in flight has: its one rule, who is who, which values it has seen, and the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from injector.channels.evidence import Evidence, check_rule
+from injector.channels.memory import Memory, text
+from injector.corrupt import Corruption, corrupt
+from injector.errors import CodecError, FaultError
+from injector.faults import Registry
+from injector.identity import IdentityTracker
+from injector.rules import Delivery, Firing, NearMiss, Rule
+from injector.targets import Channel
+
+__all__ = ["RuleChannel"]
+
+
+class RuleChannel:
+    """One rule and what came of it, whatever the messages are.
+
+    channel     the one that this is
+    operations  what messages do here (injector.rules, Firing)
+    baseline    stored (key, value) pairs from before the rule was armed: they are numbered first, and later messages
+                refer to them
+    clock       seconds, monotonic
+    models      the fault models that there are
+
+    Raises FaultError if the rule is not for this channel or its parameters do not fit its model.
+    """
+
+    def __init__(
+        self,
+        rule: Rule,
+        *,
+        channel: Channel,
+        operations: tuple[str, ...],
+        baseline: Iterable[tuple[bytes, bytes]],
+        clock: Callable[[], float],
+        models: Registry,
+    ) -> None:
+        check_rule(rule, channel, models, operations)
+        self.rule = rule
+        self._evidence, self._models = Evidence(rule, clock, models), models
+        self._tracker = IdentityTracker()
+        pairs = list(baseline)
+        self._tracker.seed((text(key), value) for key, value in pairs)
+        self._memory = Memory(self._tracker, pairs)
+
+    def firings(self) -> tuple[Firing, ...]:
+        return self._evidence.firings()
+
+    def near_misses(self) -> tuple[NearMiss, ...]:
+        """What almost matched, most frequent first; empty once the rule has fired."""
+        return self._evidence.near_misses()
+
+    def note(self, identity: str, why: str) -> None:
+        """Counts a near miss."""
+        self._evidence.note(identity, why)
+
+    def _without_value(self, why: str) -> Corruption:
+        """The fault done to a message that carries no value: it can be lost, late or doubled, but not changed. `why`
+        says so."""
+        words = f"{why}; {self.rule.model} needs one"
+        try:
+            corruption = corrupt(b"{}", self.rule.model, self.rule.parameters, None, models=self._models)
+        except (FaultError, CodecError) as error:
+            raise FaultError(words) from error
+        if corruption.delivery == Delivery() or corruption.key is not None:
+            raise FaultError(words)
+        return Corruption(after=b"", span=(0, 0), delivery=corruption.delivery)
+
+    def _firing(
+        self,
+        key: str,
+        identity: str,
+        operation: str,
+        before: bytes,
+        corruption: Corruption,
+        *,
+        accepted: bool | None = None,
+        revision: int | None = None,
+    ) -> Firing:
+        """A firing that happens now."""
+        return Firing(
+            rule_id=self.rule.id,
+            at_s=self._evidence.clock(),
+            key=key,
+            identity=identity,
+            operation=operation,
+            before=before,
+            after=corruption.after,
+            span=corruption.span,
+            field_before=corruption.field_before,
+            field_after=corruption.field_after,
+            accepted=accepted,
+            revision=revision,
+            told=corruption.delivery.told,
+        )

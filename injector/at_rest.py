@@ -19,7 +19,7 @@ from typing import Any
 
 import grpc
 
-from injector.corrupt import corrupt
+from injector.corrupt import Corruption, corrupt
 from injector.errors import FaultError, HarnessError
 from injector.etcd_tls import EtcdTls, etcd3_arguments
 from injector.finding import REGISTRY, AtRestSurroundings, Census, Stored, check_at_rest, key_text
@@ -67,8 +67,7 @@ class AtRest:
             census = Census(etcd.range(REGISTRY, _PREFIX_END), r0)
             stored, identified = census.find(rule.target)
             for _ in range(_ATTEMPTS):
-                around = AtRestSurroundings(census, partial(etcd.before, stored))
-                corruption = corrupt(stored.value, rule.model, rule.parameters, rule.target.field, around=around)
+                corruption = _corrupted(rule, stored, census, etcd)
                 goes_to = stored if corruption.key is None else _only(etcd.range(corruption.key), corruption.key)
                 record = self._records.write(
                     rule, key=goes_to.key, mod_revision=goes_to.mod_revision, value=goes_to.value
@@ -96,6 +95,28 @@ class AtRest:
             f"{identified.identity} was written by others {_ATTEMPTS} times in a row; nothing was changed"
         )
 
+    def preview(self, rule: Rule, *, r0: int | None = None) -> Firing:
+        """What the rule, of whichever channel, would do to the object as it is stored now; nothing is done. The
+        firing's operation is `preview`. Raises as `inject` does."""
+        with self._connected() as etcd:
+            census = Census(etcd.range(REGISTRY, _PREFIX_END), r0)
+            stored, identified = census.find(rule.target)
+            corruption = _corrupted(rule, stored, census, etcd)
+        return Firing(
+            rule_id=rule.id,
+            at_s=time.monotonic(),
+            key=key_text(stored.key),
+            identity=identified.identity,
+            operation="preview",
+            before=stored.value,
+            after=corruption.after,
+            span=corruption.span,
+            field_before=corruption.field_before,
+            field_after=corruption.field_after,
+            told=corruption.delivery.told,
+            note="" if corruption.key is None else f"it would be written under {key_text(corruption.key)}",
+        )
+
     def pending(self) -> tuple[Path, ...]:
         """Undo records of edits that have not been undone."""
         return self._records.pending()
@@ -118,6 +139,11 @@ class AtRest:
                 yield _Etcd(client, self._timeout_s)
             except grpc.RpcError as error:
                 raise HarnessError(f"etcd at {host}:{port} does not do as asked: {error}") from error
+
+
+def _corrupted(rule: Rule, stored: Stored, census: Census, etcd: _Etcd) -> Corruption:
+    around = AtRestSurroundings(census, partial(etcd.before, stored))
+    return corrupt(stored.value, rule.model, rule.parameters, rule.target.field, around=around)
 
 
 def _only(found: list[Stored], key: bytes) -> Stored:

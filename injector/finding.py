@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from injector.errors import FaultError
+from injector.codec import read_meta
+from injector.errors import CodecError, FaultError
 from injector.faults import MODELS
 from injector.identity import Identified, IdentityTracker
 from injector.rules import Rule
@@ -16,6 +17,9 @@ __all__ = ["REGISTRY", "AtRestSurroundings", "Census", "Stored", "check_at_rest"
 
 REGISTRY = b"/registry/"
 """Where kube-apiserver keeps objects (its --etcd-prefix)."""
+
+_SHOWN = 8
+"""Objects that an error names; arbitrary: a line or two."""
 
 
 class Stored(NamedTuple):
@@ -54,21 +58,40 @@ class Census:
         self._known = [(stored, identified) for stored, identified in known if identified is not None]
 
     def find(self, target: Target) -> tuple[Stored, Identified]:
-        """The object that has the target's identity. FaultError, naming near ones, if none has."""
-        stem, near = target.identity.partition("#")[0], []
-        for stored, found in self._known:
-            if (found.kind, found.group) != (target.kind, target.group):
-                continue
+        """The object that has the target's identity, or that has it as its own name (`Pod/default/web-6f7f9-abcde`).
+        FaultError, naming near ones, if none has."""
+        kin = [each for each in self._known if (each[1].kind, each[1].group) == (target.kind, target.group)]
+        for stored, found in kin:
             if found.identity == target.identity:
                 return stored, found
-            if found.identity.partition("#")[0] == stem:
-                near.append(found.identity)
-        hint = f"; there is {', '.join(sorted(near))}" if near else ""
-        raise FaultError(f"no stored {target.group or 'core'} object is {target.identity}{hint}")
+        for stored, found in kin:
+            if _own_name(found.kind, stored.value) == target.identity:
+                return stored, found
+        raise FaultError(
+            f"no stored {target.group or 'core'} object is {target.identity}{_there(target.identity, kin)}"
+        )
 
     def other(self, identity: str) -> Stored | None:
         """The object of that identity, of whichever group; None if there is none."""
         return next((stored for stored, found in self._known if found.identity == identity), None)
+
+
+def _own_name(kind: str, value: bytes) -> str:
+    """KIND/NAMESPACE/NAME as the object itself says it; "" where it can't be read."""
+    try:
+        meta = read_meta(value)
+    except CodecError:
+        return ""
+    return "/".join(part for part in (kind, meta.namespace, meta.name) if part)
+
+
+def _there(identity: str, kin: Sequence[tuple[Stored, Identified]]) -> str:
+    """In words, what else there is: those of the same stem, or some of the kind."""
+    others = sorted(found.identity for _, found in kin)
+    stem = identity.partition("#")[0]
+    others = [each for each in others if each.partition("#")[0] == stem] or others
+    shown = ", ".join(others[:_SHOWN]) + (", …" if len(others) > _SHOWN else "")
+    return f"; there {'is' if len(others) == 1 else 'are'} {shown}" if others else ""
 
 
 @dataclass(frozen=True, slots=True)

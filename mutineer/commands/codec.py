@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from injector.errors import ClusterError, FaultError, InputError, Problem
+from mutineer.completing import complete_sandboxes
 from mutineer.stored_values import bytes_of, keys_below, located, name_of, read
 
 if TYPE_CHECKING:  # what a command runs is loaded when it runs: help and completion stay quick
@@ -24,12 +25,6 @@ _TIES = "dependency: "
 _SHARES = {"path": 3, "value": 2}
 """How columns share what the others leave of a terminal's width."""
 _SECRETS_HIDDEN = "values of a Secret are hidden on a terminal (--show-secrets shows them)"
-
-
-def _complete_clusters(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    from campaigns.clusters.sandbox import outside
-
-    return [name for name in outside.running() if name.startswith(incomplete)]
 
 
 def _complete_keys(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -53,7 +48,7 @@ def _complete_kinds(context: click.Context, parameter: click.Parameter, incomple
 
 
 _file = click.argument("file", type=click.File("rb"), default="-")
-_cluster = click.option("--cluster", metavar="NAME", shell_complete=_complete_clusters,
+_cluster = click.option("--cluster", metavar="NAME", shell_complete=complete_sandboxes,
                         help="Read from this sandbox's etcd (default: `default`).")  # fmt: skip
 _key = click.option("--key", metavar="KEY", shell_complete=_complete_keys,
                     help="Which key of its etcd, such as /registry/pods/default/web.")  # fmt: skip

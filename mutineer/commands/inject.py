@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from injector.errors import InputError, Problem
+from mutineer.completing import complete_sandboxes
 from mutineer.exit_codes import ExitCode
 
 if TYPE_CHECKING:  # what a command runs is loaded when it runs: help and completion stay quick
@@ -48,12 +49,6 @@ _OPTIONS = {
 """Where in a spec → which option says it here."""
 
 
-def _complete_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    from campaigns.clusters.sandbox import outside
-
-    return [name for name in outside.running() if name.startswith(incomplete)]
-
-
 def _complete_models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     from injector.faults import MODELS
 
@@ -62,7 +57,7 @@ def _complete_models(context: click.Context, parameter: click.Parameter, incompl
 
 @click.command("inject")
 @click.argument("target", metavar="OBJECT", required=False)
-@click.option("--cluster", default="default", show_default=True, metavar="NAME", shell_complete=_complete_names,
+@click.option("--cluster", default="default", show_default=True, metavar="NAME", shell_complete=complete_sandboxes,
               help="Which sandbox.")  # fmt: skip
 @click.option("--field", metavar="PATH", help="Of the object, such as 'spec.selector[app]' (`mutineer fields KIND`).")
 @click.option("--model", metavar="MODEL", shell_complete=_complete_models,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from injector.errors import ClusterError, InputError, Problem
+from mutineer.completing import complete_sandboxes
 
 if TYPE_CHECKING:  # what a command runs is loaded when it runs: help and completion stay quick
     from campaigns.clusters.sandbox.outside import Running, Settings
@@ -30,12 +31,6 @@ _ASK_WITHIN_S = 60.0
 """A health check waits 5 s for each component that stands still; a component has 5 s to end in good order."""
 _NO_COMPONENTS = ("audit", "sandbox")
 """Logs that are no component's: kube-apiserver's audit log, and our own."""
-
-
-def _complete_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    from campaigns.clusters.sandbox import outside
-
-    return [name for name in outside.running() if name.startswith(incomplete)]
 
 
 def _complete_logs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -64,7 +59,7 @@ def _complete_nodes(context: click.Context, parameter: click.Parameter, incomple
 
 
 _name = click.option(
-    "--name", default="default", show_default=True, help="Which sandbox.", shell_complete=_complete_names
+    "--name", default="default", show_default=True, help="Which sandbox.", shell_complete=complete_sandboxes
 )
 _action = click.argument("action", type=click.Choice(_ACTIONS))
 

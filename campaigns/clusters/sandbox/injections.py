@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -23,21 +22,17 @@ from typing import Protocol
 from campaigns.clusters.keyspace import KeySpace, Stored
 from campaigns.clusters.protocol import Cluster
 from campaigns.clusters.silent import edit_silently, undo_silently
+from injector import finding
 from injector.at_rest import AtRest
 from injector.channels.control import Collected, Stats
-from injector.codec import read_meta
-from injector.corrupt import corrupt
-from injector.errors import ClusterError, CodecError, FaultError
-from injector.identity import Identified, IdentityTracker
+from injector.errors import ClusterError, FaultError
+from injector.finding import Census
 from injector.rules import Firing, JSONValue, Rule
 from injector.rules_json import firing_to_json, near_miss_to_json, rule_from_json, rule_to_json
 from injector.targets import Channel
 from injector.undo import newest_first
 
 __all__ = ["Forwarder", "Injections"]
-
-_SHOWN = 8
-"""Objects of a kind that an error names; arbitrary: a line or two."""
 
 
 class Forwarder(Protocol):
@@ -50,13 +45,6 @@ class Forwarder(Protocol):
     def collect(self) -> Collected: ...
 
     def stats(self) -> Stats: ...
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Found:
-    key: str
-    stored: Stored
-    identified: Identified
 
 
 class Injections:
@@ -87,26 +75,28 @@ class Injections:
 
     def _inject(self, rule: Rule, *, dry_run: bool) -> JSONValue:
         with contextlib.closing(KeySpace(self._cluster.etcd_address, self._cluster.etcd_tls)) as keyspace:
-            revision, everything = keyspace.revision(), keyspace.dump()
-        at_rest = rule.channel.at_rest
-        found = _find(rule, everything, must=at_rest or dry_run)
-        if found is not None:
-            target = dataclasses.replace(rule.target, identity=found.identified.identity)
-            rule = dataclasses.replace(rule, target=target)
+            revision = keyspace.revision()
+            in_flight = not rule.channel.at_rest and not dry_run
+            everything = keyspace.dump() if in_flight else {}
         firing: Firing | None = None
-        if dry_run and found is not None:
-            firing = _previewed(rule, found)
-        elif rule.channel is Channel.AT_REST_SILENT:
-            firing = edit_silently(self._cluster, rule, self._undo, r0=revision)
-        elif at_rest:
-            firing = self._at_rest().inject(rule, r0=revision)
-        else:
+        if in_flight:
+            rule = _named(rule, _identity(rule, everything))
             self._forwarder.arm(rule, [(_bytes(key), stored.value) for key, stored in sorted(everything.items())])
+        else:
+            firing = self._done(rule, revision, dry_run=dry_run)
+            rule = _named(rule, firing.identity)
         return {
             "rule": rule_to_json(rule),
             "firing": firing_to_json(firing) if firing is not None else None,
-            "armed": not at_rest and not dry_run,
+            "armed": in_flight,
         }
+
+    def _done(self, rule: Rule, revision: int, *, dry_run: bool) -> Firing:
+        if dry_run:
+            return self._at_rest().preview(rule, r0=revision)
+        if rule.channel is Channel.AT_REST_SILENT:
+            return edit_silently(self._cluster, rule, self._undo, r0=revision)
+        return self._at_rest().inject(rule, r0=revision)
 
     def _injected(self) -> JSONValue:
         armed, collected = self._forwarder.stats().armed, self._forwarder.collect()
@@ -122,50 +112,17 @@ def _rule(document: Mapping[str, JSONValue]) -> Rule:
         raise ClusterError(f"not a rule: {error}") from error
 
 
-def _previewed(rule: Rule, found: _Found) -> Firing:
-    """What the rule would do to the object as it is stored now; nothing is done."""
-    made = corrupt(found.stored.value, rule.model, rule.parameters, rule.target.field)
-    return Firing(
-        rule_id=rule.id,
-        at_s=time.monotonic(),
-        key=found.key,
-        identity=found.identified.identity,
-        operation="preview",
-        before=found.stored.value,
-        after=made.after,
-        span=made.span,
-        field_before=made.field_before,
-        field_after=made.field_after,
-        told=made.delivery.told,
-    )
-
-
-def _find(rule: Rule, everything: Mapping[str, Stored], *, must: bool) -> _Found | None:
-    """The stored object that the rule's target means. FaultError, naming others, if there is none and there must be."""
-    target, tracker = rule.target, IdentityTracker()
-    tracker.seed((key, stored.value) for key, stored in everything.items())
-    others = []
-    for key, stored in everything.items():
-        identified = tracker.get(key)
-        if identified is None or (identified.kind, identified.group) != (target.kind, target.group):
-            continue
-        name = _name(identified.kind, stored.value)
-        if target.identity in (identified.identity, name):
-            return _Found(key, stored, identified)
-        others.append(name or identified.identity)
-    if not must:
-        return None
-    there = ", ".join(sorted(others)[:_SHOWN]) + (", …" if len(others) > _SHOWN else "")
-    raise FaultError(f"no {target.identity} is stored; there {'is' if len(others) == 1 else 'are'} {there or 'none'}")
-
-
-def _name(kind: str, value: bytes) -> str:
-    """KIND/NAMESPACE/NAME as the object itself says it; "" where it can't be read."""
+def _identity(rule: Rule, everything: Mapping[str, Stored]) -> str:
+    """The stable identity of the object that the target means; as it stands if there is none yet."""
+    census = Census([finding.Stored(_bytes(key), s.value, 0, 0) for key, s in sorted(everything.items())], None)
     try:
-        meta = read_meta(value)
-    except CodecError:
-        return ""
-    return "/".join(part for part in (kind, meta.namespace, meta.name) if part)
+        return census.find(rule.target)[1].identity
+    except FaultError:
+        return rule.target.identity
+
+
+def _named(rule: Rule, identity: str) -> Rule:
+    return dataclasses.replace(rule, target=dataclasses.replace(rule.target, identity=identity))
 
 
 def _bytes(key: str) -> bytes:

@@ -81,6 +81,29 @@ def test_a_dry_run_tells_what_would_be_done_and_does_nothing(injections: Injecti
     assert injections.answer({"do": "undo"}) == []
 
 
+@pytest.mark.parametrize(
+    ("changes", "after"),
+    [
+        (
+            {"model": "value-set", "parameters": {"object": "Pod/default/web#1", "object_field": "metadata.name"}},
+            "web-",
+        ),
+        ({"model": "stale", "parameters": {}}, None),
+        ({"model": "wrong-key", "parameters": {"identity": "Pod/default/web#1"}}, None),
+    ],
+)
+def test_a_dry_run_knows_other_objects_and_earlier_versions(
+    injections: Injections, keyspace: KeySpace, changes: dict[str, Any], after: str | None
+) -> None:
+    inject(injections, rule())
+    before = keyspace.revision()
+    field = "spec.selector[app]" if after else None
+    firing = inject(injections, rule(field=field, **changes), dry_run=True)["firing"]  # type: ignore[arg-type]
+    assert firing["operation"] == "preview" and str(firing["field_after"]).startswith(after or "None")
+    assert (POD in firing["note"]) == (changes["model"] == "wrong-key")
+    assert keyspace.revision() == before
+
+
 def test_a_fault_at_rest_is_done_at_once_and_undone_from_its_record(injections: Injections, keyspace: KeySpace) -> None:
     firing = inject(injections, rule())["firing"]
     assert (firing["accepted"], firing["revision"]) == (True, keyspace.revision())
@@ -106,7 +129,9 @@ def test_an_object_goes_by_its_own_name_or_by_its_stable_identity(injections: In
 
 
 def test_an_object_that_is_not_stored_is_told_with_those_that_are(injections: Injections) -> None:
-    with pytest.raises(FaultError, match=r"no Service/default/api is stored; there is Service/default/web$"):
+    with pytest.raises(
+        FaultError, match=r"no stored core object is Service/default/api; there is Service/default/web$"
+    ):
         inject(injections, rule("Service/default/api"))
 
 

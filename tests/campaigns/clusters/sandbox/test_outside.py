@@ -245,6 +245,7 @@ def test_a_port_that_is_asked_for_is_had_or_refused_before_anything_is_left(
     assert up(port=port).port == port
 
 
+@pytest.mark.usefixtures("up")
 def test_a_sandbox_in_the_background_has_no_terminal_and_outlives_whoever_started_it(folders: Path) -> None:
     code = (
         "from collections import defaultdict; from campaigns.clusters.sandbox import outside as o\n"

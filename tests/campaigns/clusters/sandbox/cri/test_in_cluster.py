@@ -80,6 +80,7 @@ def test_a_watch_tells_what_there_is_what_changes_and_begins_again_where_it_was(
         wait_until(lambda: told.events[-1][0] == "BOOKMARK", within_s=10, what="the bookmark")
         server.end_watches()
         wait_until(lambda: len(server.asked) == 4, within_s=10, what="a list and a watch after the end")
+        wait_until(lambda: server.watchers == 1, within_s=10, what="the watch to be served")
         assert server.asked[0] == {"labelSelector": "a", "resourceVersion": "0"}
         assert server.asked[1]["watch"] == "1" and server.asked[1]["labelSelector"] == "a"
         assert server.asked[2] == {"labelSelector": "a", "resourceVersion": version}, "as fresh as what was seen"

@@ -30,7 +30,7 @@ PORT = 6443
 OWN, ADDRESS = "node-1", "172.30.0.11"
 
 
-def until(condition: Callable[[], bool], what: str, within_s: float = 10.0) -> None:
+def until(condition: Callable[[], bool], what: str, within_s: float = 30.0) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, f"waited {within_s:g} s for {what}"

@@ -41,6 +41,7 @@ def rule_to_json(rule: Rule) -> dict[str, JSONValue]:
             "identity": target.identity,
             "field": target.field,
             **({} if target.operation is None else {"operation": target.operation}),
+            **({} if target.component is None else {"component": target.component}),
             "occurrence": target.occurrence,
         },
         **({"reread": True} if rule.reread else {}),
@@ -51,7 +52,7 @@ def rule_from_json(document: Document) -> Rule:
     """The rule again. ValueError if the document is none."""
     _only(document, ("id", "channel", "model", "parameters", "times", "target", "reread"))
     target = _object(document, "target")
-    _only(target, ("kind", "group", "identity", "field", "operation", "occurrence"))
+    _only(target, ("kind", "group", "identity", "field", "operation", "component", "occurrence"))
     return Rule(
         id=_text(document, "id"),
         channel=Channel(_text(document, "channel")),
@@ -64,6 +65,7 @@ def rule_from_json(document: Document) -> Rule:
             group=_text(target, "group") if "group" in target else "",
             field=None if target.get("field") is None else _text(target, "field"),
             operation=None if target.get("operation") is None else _text(target, "operation"),
+            component=None if target.get("component") is None else _text(target, "component"),
             occurrence=_integer(target, "occurrence") if "occurrence" in target else 1,
         ),
         reread=_truth(document, "reread") or False,

@@ -13,6 +13,8 @@ class Channel(StrEnum):
 
     APISERVER_TO_ETCD = "apiserver-to-etcd"
     ETCD_TO_APISERVER = "etcd-to-apiserver"
+    COMPONENT_TO_APISERVER = "component-to-apiserver"
+    APISERVER_TO_COMPONENT = "apiserver-to-component"
     AT_REST_WRITE = "at-rest-write"
     AT_REST_SILENT = "at-rest-silent"
 
@@ -32,7 +34,9 @@ class Target:
     group       API group, "" for core
     field       path such as `spec.selector[app]`; None for a fault that hits the whole message
     operation   only messages of that operation count (injector.rules, Firing): put or delete; range, watch or
-                txn-range. None: any
+                txn-range; requests' and answers' own (injector.channels.components). None: any
+    component   component channels: only messages of that component, e.g. `kube-scheduler`, `kubelet-node-1`; a `*` at
+                its end stands for whatever follows (`kubelet-*`). None: any
     occurrence  1-based: the n-th write of the object that carries `field` (n-th write at all if field is None)
     """
 
@@ -41,4 +45,5 @@ class Target:
     group: str = ""
     field: str | None = None
     operation: str | None = None
+    component: str | None = None
     occurrence: int = 1

@@ -149,7 +149,11 @@ def _metadata(
         "cluster": _cluster(spec, settings),
         "deviations": [
             f"{d.component} {d.setting}: {d.kubeadm} → {d.ours} ({d.why})"
-            for d in deviations(settings["profile"], etcd_tls=settings["etcd_tls"])
+            for d in deviations(
+                settings["profile"],
+                etcd_tls=settings["etcd_tls"],
+                component_channels=settings["component_channels"],
+            )
         ],
         "assets": dict(assets.origins),
     }

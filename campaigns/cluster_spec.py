@@ -10,6 +10,7 @@
         files: {/srv: ./public}             # path in the container → file or folder here, read-only
     encryption: false                       # Secrets encrypted at rest
     etcd_tls: false                         # TLS between kube-apiserver and etcd
+    component_channels: false               # a forwarder between each component and kube-apiserver
     audit: false                            # kube-apiserver's audit log, in logs/audit.log
     furniture: [quota, webhook]             # what else real clusters have; [all] for everything
 
@@ -159,6 +160,9 @@ class ClusterSpec(Model):
     )
     encryption: bool = Field(False, description="Secrets are encrypted at rest")
     etcd_tls: bool = Field(False, description="TLS between kube-apiserver and etcd")
+    component_channels: bool = Field(
+        False, description="Components reach kube-apiserver through forwarders; set by itself where a fault needs them"
+    )
     audit: bool = Field(False, description="kube-apiserver writes an audit log")
     furniture: list[Furniture] = Field(
         default_factory=list, description="What else real clusters have, each of it real; all: everything"
@@ -195,6 +199,7 @@ class ClusterSpec(Model):
             images={_tagged(name): image.resolved(folder) for name, image in self.images.items()},
             encryption=self.encryption,
             etcd_tls=self.etcd_tls,
+            component_channels=self.component_channels,
             audit=self.audit,
             furniture=self.wanted_furniture,
         )

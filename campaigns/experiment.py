@@ -25,6 +25,7 @@ from campaigns.workloads import Workload
 from campaigns.workloads.user import User
 from classifiers.observation import ComponentHealth, Observation, PodFinal
 from injector.at_rest import AtRest
+from injector.channels.control import ForwarderClient
 from injector.errors import ClusterError, FaultError
 from injector.rules import Firing, NearMiss, Rule
 from injector.targets import Channel
@@ -81,6 +82,11 @@ class Experiment:
     def _in_flight(self) -> bool:
         return self._rule is not None and not self._rule.channel.at_rest
 
+    @property
+    def _forwarder(self) -> ForwarderClient:
+        assert self._rule is not None
+        return self._cluster.forwarder(self._rule.channel)
+
     def _now_s(self) -> float:
         return time.monotonic() - self._began
 
@@ -95,7 +101,7 @@ class Experiment:
                 return self._observe(history, user, health)
         finally:
             if self._in_flight:
-                self._cluster.forwarder.disarm()
+                self._forwarder.disarm()
             user.close()
 
     def _users_own(self, rule: Rule) -> bool:
@@ -105,7 +111,7 @@ class Experiment:
     def _arm(self) -> None:
         if self._rule is not None and self._in_flight:
             known = [(key.encode(errors="surrogateescape"), stored.value) for key, stored in self._baseline.items()]
-            self._cluster.forwarder.arm(self._rule, baseline=sorted(known))
+            self._forwarder.arm(self._rule, baseline=sorted(known))
 
     def _observe(self, history: History, user: User, health: Mapping[str, ComponentHealth]) -> Observation:
         service, namespace = self._workload.service, self._workload.namespace
@@ -207,7 +213,7 @@ class Experiment:
 
     def _collect_firings(self) -> None:
         if self._in_flight:
-            collected = self._cluster.forwarder.collect()
+            collected = self._forwarder.collect()
             self._firings, self._near_misses = collected.firings, collected.near_misses
         self._firings = tuple(dataclasses.replace(f, at_s=round(f.at_s - self._began, 6)) for f in self._firings)
 

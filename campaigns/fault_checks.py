@@ -94,6 +94,7 @@ def _between(fault: dict[str, JSONValue]) -> Found:
     if at_rest and target.get("occurrence", 1) not in (1, None):
         yield "target.occurrence", f"at rest nothing occurs twice: expected 1, got {target['occurrence']!r}"
     yield from _check_operation(channel, target.get("operation"))
+    yield from _check_component(channel, target.get("component"))
     kind, identity = target.get("kind"), target.get("identity")
     if kind in _REQUESTS:
         yield from _check_request(channel, str(kind), identity)
@@ -134,6 +135,11 @@ def _check_operation(channel: JSONValue, operation: JSONValue) -> Found:
         yield "target.operation", f"at rest there is no message: expected none, got {operation!r}"
     elif operation not in there:
         yield "target.operation", f"{channel} has {', '.join(there)}; got {operation!r}"
+
+
+def _check_component(channel: JSONValue, component: JSONValue) -> Found:
+    if component is not None and channel in set(Channel) and not Channel(str(channel)).of_components:
+        yield "target.component", f"is for the channels of components; got channel {channel!r}"
 
 
 def _check_kind(kind: str, group: JSONValue) -> Found:

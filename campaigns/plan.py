@@ -115,6 +115,7 @@ def _fault(cluster: ClusterSpec, workload: str, fault: FaultSpec) -> PlannedExpe
             identity=target.identity,
             field=target.field,
             operation=target.operation,
+            component=target.component,
             occurrence=target.occurrence,
         ),
         parameters=dict(sorted(fault.parameters.items())),

@@ -35,6 +35,7 @@ from campaigns.yaml_input import parse_yaml
 from classifiers.numbers import MIN_GOLDENS
 from injector.errors import InputError, Problem
 from injector.rules import JSONValue
+from injector.targets import Channel
 
 __all__ = [
     "CampaignSpec",
@@ -94,6 +95,11 @@ class TargetSpec(Model):
     operation: Literal["put", "delete", "range", "watch", "txn-range"] | None = Field(
         None, description="Only messages of this kind: put and delete of writes, the others of reads; null: any"
     )
+    component: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9-]+\*?$",
+        description="Component channels: whose messages, e.g. kube-scheduler or kubelet-*; null: any component's",
+    )
     occurrence: int = Field(1, ge=1, description="The n-th message about the object that carries the field, from 1")
 
 
@@ -101,7 +107,14 @@ class FaultSpec(Model):
     """One fault on one target."""
 
     why: str = Field(min_length=1, description="One sentence for the reader of the report")
-    channel: Literal["apiserver-to-etcd", "etcd-to-apiserver", "at-rest-write", "at-rest-silent"]
+    channel: Literal[
+        "apiserver-to-etcd",
+        "etcd-to-apiserver",
+        "component-to-apiserver",
+        "apiserver-to-component",
+        "at-rest-write",
+        "at-rest-silent",
+    ]
     model: str = Field(min_length=1, description="Fault model, see `mutineer schema spec` and injector.faults")
     parameters: dict[str, JsonValue] = Field(default_factory=dict, description="The model's own parameters")
     target: TargetSpec
@@ -143,6 +156,13 @@ class CampaignSpec(Model):
         if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 64):
             return value
         raise ValueError(f"expected auto or a whole number from 1 to 64, got {value!r}")
+
+    @model_validator(mode="after")
+    def _components_where_needed(self) -> CampaignSpec:
+        """Forwarders of the components, in golden runs too, where a fault needs them."""
+        if any(Channel(fault.channel).of_components for fault in self.faults):
+            return self.model_copy(update={"cluster": self.cluster.model_copy(update={"component_channels": True})})
+        return self
 
 
 def parse_spec(

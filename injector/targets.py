@@ -23,6 +23,11 @@ class Channel(StrEnum):
         """Whether the fault is done to what is stored, and not to a message on its way."""
         return self in (Channel.AT_REST_WRITE, Channel.AT_REST_SILENT)
 
+    @property
+    def of_components(self) -> bool:
+        """Whether the message goes between kube-apiserver and one of its clients."""
+        return self in (Channel.COMPONENT_TO_APISERVER, Channel.APISERVER_TO_COMPONENT)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:

@@ -16,12 +16,13 @@ from campaigns.record import Reset
 from classifiers.observation import ComponentHealth
 from injector.channels.control import ForwarderClient
 from injector.etcd_tls import EtcdTls
+from injector.targets import Channel
 
 __all__ = ["CANARY_NAMESPACE", "HARNESS_COMPONENTS", "Action", "Cluster"]
 
 T = TypeVar("T")
 
-HARNESS_COMPONENTS = ("forwarder", "runtime")
+HARNESS_COMPONENTS = ("forwarder", "component-forwarder", "runtime")
 """Components that are ours: when one of them ends, nothing that follows is the cluster's doing."""
 CANARY_NAMESPACE = "mutineer-canary"
 """Where the canary lives; every cluster's baseline holds it."""
@@ -54,8 +55,10 @@ class Cluster(Protocol):
     """What etcd asks of whoever goes there; None where it speaks plain text."""
     etcd_files: Sequence[Path]
     """The database files of etcd's members, where they can be reached while etcd is stopped; () where they can't."""
-    forwarder: ForwarderClient
-    """Control of the channel between kube-apiserver and etcd."""
+
+    def forwarder(self, channel: Channel) -> ForwarderClient:
+        """Control of whatever carries out faults in that channel, which is one in flight. FaultError where this cluster
+        does not have it."""
 
     @property
     def pids(self) -> Mapping[str, int]:

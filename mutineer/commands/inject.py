@@ -30,7 +30,14 @@ _ASK_WITHIN_S = 60.0
 _LOOK_S = 0.2
 """How often a rule that is armed is asked whether it has fired."""
 _ID = "by-hand"
-_CHANNELS = ("at-rest-write", "at-rest-silent", "apiserver-to-etcd", "etcd-to-apiserver")
+_CHANNELS = (
+    "at-rest-write",
+    "at-rest-silent",
+    "apiserver-to-etcd",
+    "etcd-to-apiserver",
+    "component-to-apiserver",
+    "apiserver-to-component",
+)
 """injector.targets.Channel, which a test compares."""
 _HEX_WIDTH = 49
 """Of a line of 16 bytes, and a space."""

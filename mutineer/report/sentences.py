@@ -49,7 +49,7 @@ def what_was_done(rule: Rule, firing: Firing | None) -> str:
         what = f"{target.field} of {what}"
     models = _MESSAGE_MODELS if target.field is None else _FIELD_MODELS
     done = models.get(rule.model, f"Applied {rule.model} to {{what}}").replace("{what}", what)
-    if rule.channel is Channel.ETCD_TO_APISERVER:
+    if rule.channel in (Channel.ETCD_TO_APISERVER, Channel.APISERVER_TO_COMPONENT):
         done = done.replace("the write of", "the news of")
     told = firing.told if firing else rule.parameters.get("told")
     answer = f", and told the sender: {told}" if rule.model == "drop" and told else ""
@@ -72,6 +72,10 @@ def _when(rule: Rule) -> str:
     often = "" if rule.times == 1 else " and every one after" if rule.times is None else f" and {rule.times - 1} after"
     if rule.channel is Channel.ETCD_TO_APISERVER:
         return f", the {nth} time{often} that etcd told kube-apiserver of it"
+    if rule.channel is Channel.COMPONENT_TO_APISERVER:
+        return f", the {nth} time{often} that {rule.target.component or 'a component'} sent it to kube-apiserver"
+    if rule.channel is Channel.APISERVER_TO_COMPONENT:
+        return f", the {nth} time{often} that kube-apiserver told {rule.target.component or 'a component'} of it"
     return f", in its {nth} write to etcd{often}"
 
 

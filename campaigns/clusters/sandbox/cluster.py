@@ -15,9 +15,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,7 +42,8 @@ from campaigns.observers.volatile import is_volatile
 from campaigns.record import Reset
 from classifiers.observation import ComponentHealth
 from injector.channels.control import ForwarderClient
-from injector.errors import ClusterError, HarnessError
+from injector.errors import ClusterError, FaultError, HarnessError
+from injector.targets import Channel
 
 __all__ = ["ReadyTimes", "Sandbox"]
 
@@ -51,6 +53,7 @@ _START_WITHIN_S = 90.0
 """Deadline of each step of a boot: ten times what it takes on two idle cores, since machines are shared."""
 _REST_S = 0.5
 """Two dumps this far apart must be equal: controllers of a fresh cluster work off their queues within some 100 ms."""
+_COMPONENTS = "component-forwarder"
 _SYSTEM_IMAGES = {
     "registry.k8s.io/kube-proxy:v1.36.3": ("kube-proxy", "/usr/local/bin/kube-proxy"),
     "registry.k8s.io/coredns/coredns:v1.14.2": ("coredns", "/coredns"),
@@ -89,7 +92,11 @@ class Sandbox:
         self._nodes: dict[str, Node] = {}
         self._api = Administrator(self._pki)
         self._waiting: list[str] = []
-        self.forwarder = ForwarderClient(self._run / "forwarder.sock", timeout_s=10)
+        self._forwarders = {"forwarder": ForwarderClient(self._run / "forwarder.sock", timeout_s=10)}
+        self._listeners: Mapping[str, tuple[str, int]] = {}
+        if config.component_channels:
+            self._listeners = components.listeners(config.node_names)
+            self._forwarders[_COMPONENTS] = ForwarderClient(self._run / "components.sock", timeout_s=10)
         self._baseline: Baseline | None = None
         self._containers: frozenset[str] = frozenset()
         self._back_off = BackOff()
@@ -109,12 +116,18 @@ class Sandbox:
         with ThreadPoolExecutor(2) as pool:
             network = pool.submit(self._make_network)
             handed = write_credentials(
-                self.config.work, self._pki, self.config.node_names, etcd_tls=self.config.etcd_tls
+                self.config.work,
+                self._pki,
+                self.config.node_names,
+                etcd_tls=self.config.etcd_tls,
+                listeners=self._listeners,
             )
             self._start_etcd()
             networks = network.result()
+            if self._listeners:
+                self._start_component_forwarder()
         say("starting kube-apiserver")
-        self._wait_forwarder()
+        self._wait_forwarders()
         apiserver = self._start_apiserver()
         self._make_nodes(networks, handed)
         self._start_runtime()
@@ -183,15 +196,16 @@ class Sandbox:
         ]  # fmt: skip
         self._start("forwarder", [*forwarder, *(components.forwarder_tls(self._pki) if tls else [])])
 
-    def _wait_forwarder(self) -> None:
-        def answers() -> bool:
-            try:
-                self.forwarder.stats()
-            except HarnessError:  # not up yet; the deadline tells if it never is
-                return False
-            return True
+    def _start_component_forwarder(self) -> None:
+        path = self._run / "components.json"
+        document = components.component_forwarder(self._pki, self._forwarders[_COMPONENTS].path, self.config.node_names)
+        path.write_text(json.dumps(document))
+        command = [sys.executable, "-m", "injector.channels.component_forwarder", "--config", str(path)]
+        self._start(_COMPONENTS, command)
 
-        self.processes["forwarder"].wait_ready(answers, within_s=_START_WITHIN_S)
+    def _wait_forwarders(self) -> None:
+        for name, forwarder in self._forwarders.items():
+            self.processes[name].wait_ready(partial(_answers, forwarder), within_s=_START_WITHIN_S)
 
     def _start_apiserver(self) -> Process:
         encryption, audit = None, None
@@ -250,7 +264,8 @@ class Sandbox:
     def _manifests(self) -> list[dict[str, Any]]:
         config = self.config
         furniture = furniture_manifests(config.furniture, profile=config.profile, nodes=config.node_names)
-        return [*system_manifests(config.profile), *furniture]
+        server = self._listeners.get("kube-proxy", (components.CONTROL_PLANE_ADDRESS, components.API_PORT))
+        return [*system_manifests(config.profile, server=server), *furniture]
 
     def _wait(self) -> None:
         """Until all is ready; ClusterError if a component ends meanwhile, or it takes too long."""
@@ -278,6 +293,16 @@ class Sandbox:
         return not self._waiting
 
     # asking
+
+    def forwarder(self, channel: Channel) -> ForwarderClient:
+        """See the Protocol."""
+        found = self._forwarders.get(_COMPONENTS if channel.of_components else "forwarder")
+        if found is None:
+            raise FaultError(
+                f"{channel}: this sandbox's components go straight to kube-apiserver; "
+                f"start it with `component_channels: true`"
+            )
+        return found
 
     @property
     def pids(self) -> dict[str, int]:
@@ -479,3 +504,11 @@ class Sandbox:
         for process in reversed(self.processes.values()):
             process.kill()
         shutil.rmtree(self.config.work / "etcd", ignore_errors=True)
+
+
+def _answers(forwarder: ForwarderClient) -> bool:
+    try:
+        forwarder.stats()
+    except HarnessError:  # not up yet; the deadline tells if it never is
+        return False
+    return True

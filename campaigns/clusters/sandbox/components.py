@@ -8,7 +8,7 @@ Sources: kubernetes/cmd/kubeadm/app/phases/{controlplane,etcd,kubelet}, app/comp
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -29,6 +29,7 @@ __all__ = [
     "Deviation",
     "Profile",
     "audit_policy",
+    "component_forwarder",
     "controller_manager",
     "deviations",
     "encryption_config",
@@ -37,6 +38,7 @@ __all__ = [
     "kube_apiserver",
     "kubelet",
     "kubelet_config",
+    "listeners",
     "scheduler",
 ]
 
@@ -44,6 +46,9 @@ API_PORT, ETCD_PORT, FORWARDER_PORT = 6443, 2379, 2381
 ETCD_METRICS_PORT = 2384
 """/health and /metrics in plain text without a certificate, with TLS and without; kubeadm's 2381 is the forwarder's."""
 CLUSTER_DNS = "10.96.0.10"
+_LISTENERS = {"kube-controller-manager": 6444, "kube-scheduler": 6445, "kube-proxy": 6446}
+"""Component → port of its forwarder, where there are forwarders; a kubelet's are those after `_KUBELET_PORT`."""
+_KUBELET_PORT = 6450
 MAX_PODS_PER_NODE = 40
 """Host guard: a process per pod, so three nodes hold 120; kubeadm's 110 a node would be 330 processes on 2 cores."""
 _ETCD_QUOTA_BYTES = 512 << 20
@@ -102,6 +107,10 @@ _ALWAYS = (
     Deviation("kubelet", "cgroupDriver", "cgroupfs", "systemd", "no systemd in the sandbox"),
 )  # fmt: skip
 _PLAIN_ETCD = Deviation("etcd", "TLS", "off", "on", "loopback in a namespace; the switch etcd_tls turns it on")
+_FORWARDED = Deviation(
+    "controllers, scheduler, kubelets, kube-proxy", "server", "a forwarder of its own", "kube-apiserver",
+    "component_channels: faults on the way between them",
+)  # fmt: skip
 _FAST = (
     Deviation(
         "kube-controller-manager",
@@ -120,9 +129,45 @@ _FAST = (
 )
 
 
-def deviations(profile: Profile, *, etcd_tls: bool = False) -> tuple[Deviation, ...]:
+def deviations(profile: Profile, *, etcd_tls: bool = False, component_channels: bool = False) -> tuple[Deviation, ...]:
     """Everything in which a sandbox of this profile differs from a cluster made by kubeadm."""
-    return _ALWAYS + (() if etcd_tls else (_PLAIN_ETCD,)) + (_FAST if profile is Profile.FAST else ())
+    return (
+        _ALWAYS
+        + (() if etcd_tls else (_PLAIN_ETCD,))
+        + ((_FORWARDED,) if component_channels else ())
+        + (_FAST if profile is Profile.FAST else ())
+    )
+
+
+def listeners(nodes: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """Component → where its forwarder listens. Those beside kube-apiserver go there over loopback, a node's over the
+    nodes' network. CoreDNS and the route agent have none: they find kube-apiserver by the Service, as pods do."""
+    found = {
+        name: (CONTROL_PLANE_ADDRESS if name == "kube-proxy" else "127.0.0.1", port)
+        for name, port in _LISTENERS.items()
+    }
+    for number, node in enumerate(nodes, 1):
+        found[f"kubelet-{node}"] = (CONTROL_PLANE_ADDRESS, _KUBELET_PORT + number)
+    return found
+
+
+def component_forwarder(pki: Path, control: Path, nodes: Sequence[str]) -> dict[str, Any]:
+    """What injector.channels.component_forwarder is told. kube-proxy shows a token, so it has no certificate."""
+    return {
+        "control": str(control),
+        "upstream": f"127.0.0.1:{API_PORT}",
+        "upstream_ca": str(pki / "ca.crt"),
+        "serve": {"cert": str(pki / "apiserver.crt"), "key": str(pki / "apiserver.key")},
+        "client_ca": str(pki / "ca.crt"),
+        "components": [
+            {
+                "name": name,
+                "listen": f"{host}:{port}",
+                **({} if name == "kube-proxy" else {"cert": str(pki / f"{name}.crt"), "key": str(pki / f"{name}.key")}),
+            }
+            for name, (host, port) in listeners(nodes).items()
+        ],
+    }
 
 
 def _flags(values: Mapping[str, object]) -> list[str]:

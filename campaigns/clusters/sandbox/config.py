@@ -53,6 +53,7 @@ class SandboxConfig:
     images      image name → what is run, beside the built-in catalogue
     encryption  Secrets are encrypted at rest (--encryption-provider-config)
     etcd_tls    kube-apiserver, forwarder and etcd talk TLS
+    component_channels  every component that has a forwarder of its own goes through it to kube-apiserver
     audit       kube-apiserver writes an audit log (metadata of every request) to `logs/audit.log`
     furniture   names of what else real clusters have (campaigns.clusters.sandbox.furniture)"""
 
@@ -64,6 +65,7 @@ class SandboxConfig:
     images: Mapping[str, ImageConfig] = field(default_factory=dict)
     encryption: bool = False
     etcd_tls: bool = False
+    component_channels: bool = False
     audit: bool = False
     furniture: tuple[str, ...] = ()
 

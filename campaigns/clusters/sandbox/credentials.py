@@ -26,8 +26,11 @@ class Handed:
     kubeconfigs: Mapping[str, bytes]
 
 
-def write_credentials(work: Path, folder: Path, nodes: Sequence[str], *, etcd_tls: bool) -> Handed:
-    """Keys and certificates to `folder`, the control plane's kubeconfigs to `work/NAME.kubeconfig`."""
+def write_credentials(
+    work: Path, folder: Path, nodes: Sequence[str], *, etcd_tls: bool, listeners: Mapping[str, tuple[str, int]]
+) -> Handed:
+    """Keys and certificates to `folder`, the control plane's kubeconfigs to `work/NAME.kubeconfig`. `listeners` are
+    those of the components' forwarders: a component that has one is sent there, and the forwarder gets its pair."""
     ca, front = pki.Authority("kubernetes"), pki.Authority("front-proxy-ca")
     admin = ca.issue("kubernetes-admin", organisations=("system:masters",))
     pairs = {
@@ -47,16 +50,24 @@ def write_credentials(work: Path, folder: Path, nodes: Sequence[str], *, etcd_tl
         pki.write_private(folder / f"{name}.key", pair.key)
     _write_signer(folder)
     authority = ca.identity.certificate
-    local = f"https://127.0.0.1:{components.API_PORT}"
-    pki.write_private(work / "admin.kubeconfig", pki.kubeconfig(local, authority, "kubernetes-admin", admin))
-    for user in ("kube-controller-manager", "kube-scheduler"):
-        content = pki.kubeconfig(local, authority, f"system:{user}", ca.issue(f"system:{user}"))
-        pki.write_private(work / f"{user}.kubeconfig", content)
-    remote = f"https://{components.CONTROL_PLANE_ADDRESS}:{components.API_PORT}"
+
+    def known_as(component: str, host: str, user: str, identity: pki.Identity) -> bytes:
+        if component in listeners:
+            pki.write_private(folder / f"{component}.crt", identity.certificate)
+            pki.write_private(folder / f"{component}.key", identity.key)
+        host, port = listeners.get(component, (host, components.API_PORT))
+        return pki.kubeconfig(f"https://{host}:{port}", authority, user, identity)
+
+    local, remote = "127.0.0.1", components.CONTROL_PLANE_ADDRESS
+    pki.write_private(work / "admin.kubeconfig", known_as("", local, "kubernetes-admin", admin))
+    for name in ("kube-controller-manager", "kube-scheduler"):
+        user = f"system:{name}"
+        pki.write_private(work / f"{name}.kubeconfig", known_as(name, local, user, ca.issue(user)))
     kubeconfigs = {}
     for node in nodes:
-        identity = ca.issue(f"system:node:{node}", organisations=("system:nodes",))
-        kubeconfigs[node] = pki.kubeconfig(remote, authority, f"system:node:{node}", identity)
+        user = f"system:node:{node}"
+        identity = ca.issue(user, organisations=("system:nodes",))
+        kubeconfigs[node] = known_as(f"kubelet-{node}", remote, user, identity)
     return Handed(authority, kubeconfigs)
 
 

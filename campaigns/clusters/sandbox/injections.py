@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -48,10 +48,11 @@ class Forwarder(Protocol):
 
 
 class Injections:
-    """Of one cluster. `undo`: the folder of the undo records."""
+    """Of one cluster. `forwarders`: what carries out faults in a channel. `undo`: the folder of the undo records."""
 
-    def __init__(self, cluster: Cluster, forwarder: Forwarder, undo: Path) -> None:
-        self._cluster, self._forwarder, self._undo = cluster, forwarder, undo
+    def __init__(self, cluster: Cluster, forwarders: Callable[[Channel], Forwarder], undo: Path) -> None:
+        self._cluster, self._forwarders, self._undo = cluster, forwarders, undo
+        self._armed = Channel.APISERVER_TO_ETCD
 
     def answer(self, request: Mapping[str, JSONValue]) -> JSONValue:
         """To a request as in the module's docstring. ClusterError or FaultError in words."""
@@ -61,7 +62,7 @@ class Injections:
             case {"do": "injected"}:
                 return self._injected()
             case {"do": "disarm"}:
-                self._forwarder.disarm()
+                self._forwarders(self._armed).disarm()
                 return None
             case {"do": "undo"}:
                 at_rest = self._at_rest()
@@ -81,7 +82,7 @@ class Injections:
         firing: Firing | None = None
         if in_flight:
             rule = _named(rule, _identity(rule, everything))
-            self._forwarder.arm(rule, [(_bytes(key), stored.value) for key, stored in sorted(everything.items())])
+            self._arm(rule, [(_bytes(key), stored.value) for key, stored in sorted(everything.items())])
         else:
             firing = self._done(rule, revision, dry_run=dry_run)
             rule = _named(rule, firing.identity)
@@ -91,6 +92,13 @@ class Injections:
             "armed": in_flight,
         }
 
+    def _arm(self, rule: Rule, baseline: list[tuple[bytes, bytes]]) -> None:
+        forwarder, before = self._forwarders(rule.channel), self._forwarders(self._armed)
+        if forwarder is not before and (armed := before.stats().armed):  # one forwarder would say so itself
+            raise ClusterError(f"rule {armed!r} is armed in {self._armed}; disarm it first")
+        self._armed = rule.channel
+        forwarder.arm(rule, baseline)
+
     def _done(self, rule: Rule, revision: int, *, dry_run: bool) -> Firing:
         if dry_run:
             return self._at_rest().preview(rule, r0=revision)
@@ -99,7 +107,8 @@ class Injections:
         return self._at_rest().inject(rule, r0=revision)
 
     def _injected(self) -> JSONValue:
-        armed, collected = self._forwarder.stats().armed, self._forwarder.collect()
+        forwarder = self._forwarders(self._armed)
+        armed, collected = forwarder.stats().armed, forwarder.collect()
         firings: list[JSONValue] = [firing_to_json(each) for each in collected.firings]
         misses: list[JSONValue] = [near_miss_to_json(each) for each in collected.near_misses]
         return {"armed": armed, "firings": firings, "near_misses": misses}

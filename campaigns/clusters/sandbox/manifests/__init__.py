@@ -41,10 +41,17 @@ def load(path: Path, values: Mapping[str, str]) -> list[Document]:
     return [document for document in yaml.safe_load_all(text) if document is not None]
 
 
-def system_manifests(profile: Profile, *, dns_replicas: int = _DNS_REPLICAS) -> list[Document]:
-    """kube-proxy, route agent and CoreDNS, with all that they need, in the order in which they are to be created."""
+def system_manifests(
+    profile: Profile,
+    *,
+    dns_replicas: int = _DNS_REPLICAS,
+    server: tuple[str, int] = (CONTROL_PLANE_ADDRESS, API_PORT),
+) -> list[Document]:
+    """kube-proxy, route agent and CoreDNS, with all that they need, in the order in which they are to be created.
+    `server`: where kube-proxy finds kube-apiserver."""
+    host, port = server
     values = {
-        "server": f"https://{CONTROL_PLANE_ADDRESS}:{API_PORT}",
+        "server": f"https://{host}:{port}",
         "cluster_cidr": CLUSTER_CIDR,
         "dns_address": CLUSTER_DNS,
         "replicas": str(dns_replicas),

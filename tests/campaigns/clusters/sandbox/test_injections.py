@@ -58,7 +58,7 @@ def forwarder() -> Remembering:
 @pytest.fixture
 def injections(etcd: Etcd, keyspace: KeySpace, forwarder: Remembering, tmp_path: Path) -> Injections:
     keyspace.write({SERVICE: golden("service"), POD: golden("pod")}, [])
-    return Injections(Small(etcd.address), forwarder, tmp_path / "undo")
+    return Injections(Small(etcd.address), lambda channel: forwarder, tmp_path / "undo")
 
 
 def rule(identity: str = "Service/default/web", field: str = "spec.selector[app]", **changes: Any) -> dict[str, Any]:

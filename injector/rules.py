@@ -76,6 +76,10 @@ class Firing:
     revision      etcd revision that the write got, if accepted; a silent edit makes none
     told          for a drop, what the sender was told
     note          in words, what else became of it ("" if nothing): copies that were refused, how long it was late
+    field         the path of the field that it was done to, where the target names a role; else the target says it
+    stream        where the message went, e.g. "connection 4, stream 17"; "" at rest
+    actor         who wrote what the message carries: the field manager, "" where that can't be known
+    consumed      who read what was changed, and when, in words, as far as it was seen
     """
 
     rule_id: str
@@ -92,6 +96,10 @@ class Firing:
     revision: int | None = None
     told: Told | None = None
     note: str = ""
+    field: str | None = None
+    stream: str = ""
+    actor: str = ""
+    consumed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

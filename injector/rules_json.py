@@ -3,7 +3,7 @@ pass on.
 
 Objects with the dataclasses' field names; enums by value; bytes in base64 (standard alphabet, padded); a span as a
 list of two. A key that is unknown or missing, or a value of the wrong type, is a ValueError that names it. `told`
-and other fields with defaults may be missing.
+and other fields with defaults may be missing. What came later is left out where it is as usual.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ __all__ = [
 
 Document = Mapping[str, JSONValue]
 
+_CHOOSING = ("namespace", "labels", "role", "by", "after")
+"""What a target may choose by besides its identity: texts, "" by default."""
+
 
 def rule_to_json(rule: Rule) -> dict[str, JSONValue]:
     """The rule as a JSON object. What came later is left out where it is as usual: plans' ids are hashes of this."""
@@ -38,10 +41,11 @@ def rule_to_json(rule: Rule) -> dict[str, JSONValue]:
         "target": {
             "kind": target.kind,
             "group": target.group,
-            "identity": target.identity,
+            **({"identity": target.identity} if target.identity else {}),
             "field": target.field,
             **({} if target.operation is None else {"operation": target.operation}),
             **({} if target.component is None else {"component": target.component}),
+            **{name: text for name in _CHOOSING if (text := getattr(target, name))},
             "occurrence": target.occurrence,
         },
         **({"reread": True} if rule.reread else {}),
@@ -52,7 +56,7 @@ def rule_from_json(document: Document) -> Rule:
     """The rule again. ValueError if the document is none."""
     _only(document, ("id", "channel", "model", "parameters", "times", "target", "reread"))
     target = _object(document, "target")
-    _only(target, ("kind", "group", "identity", "field", "operation", "component", "occurrence"))
+    _only(target, ("kind", "group", "identity", "field", "operation", "component", "occurrence", *_CHOOSING))
     return Rule(
         id=_text(document, "id"),
         channel=Channel(_text(document, "channel")),
@@ -61,12 +65,13 @@ def rule_from_json(document: Document) -> Rule:
         times=1 if "times" not in document else None if document["times"] is None else _integer(document, "times"),
         target=Target(
             kind=_text(target, "kind"),
-            identity=_text(target, "identity"),
+            identity=_text(target, "identity") if "identity" in target else "",
             group=_text(target, "group") if "group" in target else "",
             field=None if target.get("field") is None else _text(target, "field"),
             operation=None if target.get("operation") is None else _text(target, "operation"),
             component=None if target.get("component") is None else _text(target, "component"),
             occurrence=_integer(target, "occurrence") if "occurrence" in target else 1,
+            **{name: _text(target, name) for name in _CHOOSING if name in target},
         ),
         reread=_truth(document, "reread") or False,
     )
@@ -89,6 +94,10 @@ def firing_to_json(firing: Firing) -> dict[str, JSONValue]:
         "revision": firing.revision,
         "told": firing.told.value if firing.told is not None else None,
         "note": firing.note,
+        **({} if firing.field is None else {"field": firing.field}),
+        **({"stream": firing.stream} if firing.stream else {}),
+        **({"actor": firing.actor} if firing.actor else {}),
+        **({"consumed": list(firing.consumed)} if firing.consumed else {}),
     }
 
 
@@ -110,6 +119,10 @@ def firing_from_json(document: Document) -> Firing:
         revision=None if document.get("revision") is None else _integer(document, "revision"),
         told=None if document.get("told") is None else Told(_text(document, "told")),
         note=_text(document, "note") if "note" in document else "",
+        field=None if document.get("field") is None else _text(document, "field"),
+        stream=_text(document, "stream") if "stream" in document else "",
+        actor=_text(document, "actor") if "actor" in document else "",
+        consumed=_texts(document, "consumed"),
     )
 
 
@@ -145,6 +158,13 @@ def _text(document: Document, name: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name}: expected a string, got {value!r:.60}")
     return value
+
+
+def _texts(document: Document, name: str) -> tuple[str, ...]:
+    value = document.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"{name}: expected a list of strings, got {value!r:.60}")
+    return tuple(str(item) for item in value)
 
 
 def _integer(document: Document, name: str) -> int:

@@ -1,4 +1,4 @@
-"""What a fault is done to: one object by its stable identity, one of its fields, one of its messages."""
+"""What a fault is done to: an object by its stable identity or its labels, one of its fields, one of its messages."""
 
 from __future__ import annotations
 
@@ -31,24 +31,44 @@ class Channel(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One field of one object in one message.
+    """One field of one object in one message. The object is named by its identity, chosen by its labels, or any of its
+    kind; occurrences then count over all that are meant. Texts are "" where nothing is asked.
 
     identity    `KIND/NAMESPACE/STEM`, `KIND/STEM` for cluster-scoped objects, with `#N` (1-based order of creation
                 since the rule was armed) where the name is generated or the object has a controller
                 (see injector.identity)
+    namespace   without an identity: only objects in it
+    labels      without an identity: only objects whose labels, before the fault, fit this selector (injector.selectors)
     group       API group, "" for core
     field       path such as `spec.selector[app]`; None for a fault that hits the whole message
+    role        instead of a field: the first field of that role that the message carries and the model fits
+                (injector.roles: a Role or a Dependency)
     operation   only messages of that operation count (injector.rules, Firing): put or delete; range, watch or
                 txn-range; requests' and answers' own (injector.channels.components). None: any
     component   component channels: only messages of that component, e.g. `kube-scheduler`, `kubelet-node-1`; a `*` at
                 its end stands for whatever follows (`kubelet-*`). None: any
+    by          only what was written by a field manager whose name begins so (injector.writers)
+    after       count only from when that condition was seen (injector.conditions)
     occurrence  1-based: the n-th write of the object that carries `field` (n-th write at all if field is None)
     """
 
     kind: str
-    identity: str
+    identity: str = ""
     group: str = ""
     field: str | None = None
     operation: str | None = None
     component: str | None = None
     occurrence: int = 1
+    namespace: str = ""
+    labels: str = ""
+    role: str = ""
+    by: str = ""
+    after: str = ""
+
+    @property
+    def named(self) -> str:
+        """The object or objects, in words: `Service/default/web`, `any Pod in default with app=web`."""
+        if self.identity:
+            return self.identity
+        where = f" in {self.namespace}" if self.namespace else ""
+        return f"any {self.kind}{where}" + (f" with {self.labels}" if self.labels else "")

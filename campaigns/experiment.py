@@ -16,7 +16,7 @@ from pathlib import Path
 
 from campaigns.clusters.keyspace import KeySpace, Stored
 from campaigns.clusters.protocol import HARNESS_COMPONENTS, Cluster
-from campaigns.clusters.silent import edit_silently
+from campaigns.clusters.silent import edit_silently, read_anew
 from campaigns.observers.canary import run_canary
 from campaigns.observers.history import History
 from campaigns.observers.probes import Prober
@@ -95,7 +95,8 @@ class Experiment:
         user = User(self._cluster.kubeconfig)
         health = {component.name: component for component in self._cluster.health()}
         try:
-            self._arm()
+            if self._rule is not None and self._in_flight and not self._rule.reread:
+                self._arm(self._rule)
             r0, self._began = self._keyspace.revision(), time.monotonic()
             with History(self._keyspace, self._baseline, r0=r0, began=self._began) as history:
                 return self._observe(history, user, health)
@@ -106,12 +107,16 @@ class Experiment:
 
     def _users_own(self, rule: Rule) -> bool:
         """Whether the message that carries the fault is the user's own request: they create each object once."""
-        return rule.target.identity in self._workload.asked_for and rule.target.occurrence == 1
+        return (
+            self._in_flight
+            and not rule.reread
+            and rule.target.identity in self._workload.asked_for
+            and rule.target.occurrence == 1
+        )
 
-    def _arm(self) -> None:
-        if self._rule is not None and self._in_flight:
-            known = [(key.encode(errors="surrogateescape"), stored.value) for key, stored in self._baseline.items()]
-            self._forwarder.arm(self._rule, baseline=sorted(known))
+    def _arm(self, rule: Rule) -> None:
+        known = [(key.encode(errors="surrogateescape"), stored.value) for key, stored in self._baseline.items()]
+        self._forwarder.arm(rule, baseline=sorted(known))
 
     def _observe(self, history: History, user: User, health: Mapping[str, ComponentHealth]) -> Observation:
         service, namespace = self._workload.service, self._workload.namespace
@@ -149,7 +154,7 @@ class Experiment:
             near_misses=self._near_misses,
             user_errors=(*told, *end.signs),
             caps=_caps(self._cluster, self._keyspace, history),
-            user_asked=self._rule is None or (self._in_flight and self._users_own(self._rule)),
+            user_asked=self._rule is None or self._users_own(self._rule),
             blind=tuple(blind),
             undecodable=history.undecodable(),
         )
@@ -173,10 +178,18 @@ class Experiment:
         self._milestones["applied"] = self._now_s()
         self._phase("settling")
         self._milestones["settled"] = self._settle(history, prober)
-        if self._rule is not None and not self._in_flight:
-            self._phase("injecting at rest")
-            self._inject_at_rest(self._rule, history)
+        if self._rule is not None and (not self._in_flight or self._rule.reread):
+            self._inject_now(self._rule, history)
             self._milestones["settled-after-fault"] = self._settle(history, prober, after_fault=True)
+
+    def _inject_now(self, rule: Rule, history: History) -> None:
+        if self._in_flight:
+            self._phase("reading anew")
+            self._arm(rule)
+            read_anew(self._cluster)
+        else:
+            self._phase("injecting at rest")
+            self._inject_at_rest(rule, history)
 
     def _inject_at_rest(self, rule: Rule, history: History) -> None:
         try:

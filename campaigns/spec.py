@@ -122,7 +122,9 @@ class FaultSpec(Model):
         1, description="How often it fires, from that occurrence on; always: for as long as the experiment lasts"
     )
     reread: bool = Field(
-        False, description="at-rest-silent: restart kube-apiserver around the edit, so that what is stored is read anew"
+        False,
+        description="at-rest-silent: restart kube-apiserver around the edit, so that what is stored is read anew; "
+        "etcd-to-apiserver: arm the fault once all is at rest, and restart kube-apiserver, which lists everything then",
     )
 
     @field_validator("times", mode="before")

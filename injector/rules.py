@@ -48,7 +48,8 @@ class Rule:
 
     times   how often it fires, from the target's n-th occurrence on; None: until it is disarmed
     reread  at-rest-silent: kube-apiserver is restarted around the edit, so that it and its clients read anew what is
-            stored; without it nearly nobody does (docs/consumed.md)
+            stored; without it nearly nobody does (docs/consumed.md). etcd-to-apiserver: the rule is armed once all is
+            at rest, and kube-apiserver is restarted, which then lists everything
     """
 
     id: str

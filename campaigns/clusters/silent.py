@@ -20,7 +20,7 @@ from injector.errors import HarnessError
 from injector.rules import Firing, Rule
 from injector.undo import Undone, newest_first
 
-__all__ = ["edit_silently", "undo_silently"]
+__all__ = ["edit_silently", "read_anew", "undo_silently"]
 
 _API, _ETCD = "kube-apiserver", "etcd"
 _BACK_WITHIN_S = 30.0
@@ -47,6 +47,13 @@ def edit_silently(cluster: Cluster, rule: Rule, undo: Path, *, r0: int) -> Firin
         cluster.component(_API, then)
     _await(cluster, _API)
     return firing
+
+
+def read_anew(cluster: Cluster) -> None:
+    """Kills kube-apiserver, which its cluster starts again: the new one lists everything from etcd. Returns when it is
+    ready, or after a time. ClusterError where it can't be killed."""
+    cluster.component(_API, Action.KILL)
+    _await(cluster, _API)
 
 
 def undo_silently(cluster: Cluster, undo: Path) -> list[tuple[Path, Undone]]:

@@ -75,7 +75,9 @@ def _complete_models(context: click.Context, parameter: click.Parameter, incompl
 @click.option("--channel", type=click.Choice(_CHANNELS), default=_CHANNELS[0], show_default=True,
               help="At rest: now, in etcd or silently in its file; others: the next message that matches.")  # fmt: skip
 @click.option("--group", help="API group of the kind, where several have it.")
-@click.option("--reread", is_flag=True, help="at-rest-silent: restart kube-apiserver, so that it reads the value.")
+@click.option(
+    "--reread", is_flag=True, help="at-rest-silent, etcd-to-apiserver: restart kube-apiserver, so that it reads anew."
+)
 @click.option("--operation", type=click.Choice(("put", "delete", "range", "watch", "txn-range")),
               help="Only messages of this kind: put and delete of writes, the others of reads.")  # fmt: skip
 @click.option("--occurrence", type=click.IntRange(1), default=1, show_default=True,

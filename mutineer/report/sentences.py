@@ -63,15 +63,15 @@ def _values(firing: Firing | None) -> str:
 
 
 def _when(rule: Rule) -> str:
+    again = ", which kube-apiserver was restarted to read anew" if rule.reread else ""
     if rule.channel is Channel.AT_REST_WRITE:
         return ", put straight into etcd"
     if rule.channel is Channel.AT_REST_SILENT:
-        again = ", which kube-apiserver was restarted to read anew" if rule.reread else ""
         return f", in etcd's file while etcd was stopped{again}"
     nth = _ORDINALS.get(rule.target.occurrence, f"{rule.target.occurrence}th")
     often = "" if rule.times == 1 else " and every one after" if rule.times is None else f" and {rule.times - 1} after"
     if rule.channel is Channel.ETCD_TO_APISERVER:
-        return f", the {nth} time{often} that etcd told kube-apiserver of it"
+        return f", the {nth} time{often} that etcd told kube-apiserver of it{again}"
     if rule.channel is Channel.COMPONENT_TO_APISERVER:
         return f", the {nth} time{often} that {rule.target.component or 'a component'} sent it to kube-apiserver"
     if rule.channel is Channel.APISERVER_TO_COMPONENT:

@@ -113,7 +113,7 @@ faults:
         ("name: a\nfaults: [7]", "faults[0]: expected a mapping, got 7"),
         ("- 1", "expected a mapping with name, faults, …, got [1]"),
         ("", "expected a mapping with name, faults, …, got None"),
-        (fault(channel="apiserver-to-etc"), "channel: expected apiserver-to-etcd, etcd-to-apiserver, at-rest-"),
+        (fault(channel="apiserver-to-etc"), "channel: expected apiserver-to-etcd, etcd-to-apiserver, component-to-"),
         (fault(model="valeu-set"), "faults[0].model: no fault model 'valeu-set'; did you mean 'value-set'?"),
         (fault(parameters="{value: a, bit: 1}"), "faults[0].parameters.bit: unknown parameter 'bit'"),
         (fault(kind="Servce", identity="Servce/default/web"), "no kind 'Servce' in Kubernetes; did you mean "),
@@ -165,7 +165,7 @@ faults:
         (fault(channel="at-rest-silent", model="drop", parameters="{}", more=""), "nothing is on its way at rest"),
         (
             fault(more=', field: "spec.selector[app]"') + "\n    reread: true",
-            "faults[0].reread: is for at-rest-silent: in apiserver-to-etcd",
+            "faults[0].reread: is for at-rest-silent and etcd-to-apiserver, got channel 'apiserver-to-etcd'",
         ),
     ],
 )  # fmt: skip

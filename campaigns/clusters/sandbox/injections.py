@@ -21,7 +21,7 @@ from typing import Protocol
 
 from campaigns.clusters.keyspace import KeySpace, Stored
 from campaigns.clusters.protocol import Cluster
-from campaigns.clusters.silent import edit_silently, undo_silently
+from campaigns.clusters.silent import edit_silently, read_anew, undo_silently
 from injector import finding
 from injector.at_rest import AtRest
 from injector.channels.control import Collected, Stats
@@ -98,6 +98,8 @@ class Injections:
             raise ClusterError(f"rule {armed!r} is armed in {self._armed}; disarm it first")
         self._armed = rule.channel
         forwarder.arm(rule, baseline)
+        if rule.reread:
+            read_anew(self._cluster)
 
     def _done(self, rule: Rule, revision: int, *, dry_run: bool) -> Firing:
         if dry_run:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from campaigns.clusters.keyspace import KeySpace
+from campaigns.clusters.protocol import Action, Cluster
 from campaigns.clusters.sandbox.injections import Injections
+from classifiers.observation import ComponentHealth
 from injector.channels.control import Collected, Stats
 from injector.codec import locate
 from injector.errors import ClusterError, FaultError
@@ -46,8 +48,15 @@ class Small:
     etcd_tls = None
     etcd_files: tuple[Path, ...] = (Path("no/such/file"),)
 
-    def __init__(self, address: tuple[str, int]) -> None:
-        self.etcd_address = address
+    def __init__(self, address: tuple[str, int], forwarder: Remembering) -> None:
+        self.etcd_address, self._forwarder = address, forwarder
+        self.killed: list[tuple[str, Rule | None]] = []
+
+    def component(self, name: str, action: Action) -> None:
+        self.killed.append((f"{action} {name}", self._forwarder.rule))
+
+    def health(self) -> tuple[ComponentHealth, ...]:
+        return (ComponentHealth(name="kube-apiserver", alive=True, ready=bool(self.killed)),)
 
 
 @pytest.fixture
@@ -56,9 +65,14 @@ def forwarder() -> Remembering:
 
 
 @pytest.fixture
-def injections(etcd: Etcd, keyspace: KeySpace, forwarder: Remembering, tmp_path: Path) -> Injections:
+def small(etcd: Etcd, forwarder: Remembering) -> Small:
+    return Small(etcd.address, forwarder)
+
+
+@pytest.fixture
+def injections(small: Small, keyspace: KeySpace, forwarder: Remembering, tmp_path: Path) -> Injections:
     keyspace.write({SERVICE: golden("service"), POD: golden("pod")}, [])
-    return Injections(Small(etcd.address), lambda channel: forwarder, tmp_path / "undo")
+    return Injections(cast(Cluster, small), lambda channel: forwarder, tmp_path / "undo")
 
 
 def rule(identity: str = "Service/default/web", field: str = "spec.selector[app]", **changes: Any) -> dict[str, Any]:
@@ -144,6 +158,29 @@ def test_a_fault_in_flight_is_armed_with_all_that_is_stored(injections: Injectio
     assert (seen["armed"], seen["firings"], seen["near_misses"][0]["times"]) == ("by-hand", [], 2)
     assert injections.answer({"do": "disarm"}) is None
     assert forwarder.rule is None
+
+
+def test_a_read_that_is_to_go_wrong_is_armed_and_then_asked_for(injections: Injections, small: Small) -> None:
+    inject(injections, rule(channel="etcd-to-apiserver"))
+    assert small.killed == []
+    inject(injections, rule(channel="etcd-to-apiserver", reread=True))
+    ((done, armed),) = small.killed
+    assert done == "kill kube-apiserver" and armed is not None and armed.reread
+
+
+def test_two_forwarders_hold_one_rule_between_them(small: Small, keyspace: KeySpace, tmp_path: Path) -> None:
+    keyspace.write({SERVICE: golden("service")}, [])
+    to_etcd, components = Remembering(), Remembering()
+    both = Injections(
+        cast(Cluster, small), lambda channel: components if channel.of_components else to_etcd, tmp_path / "undo"
+    )
+    inject(both, rule(channel="component-to-apiserver"))
+    assert (to_etcd.rule, components.rule is not None) == (None, True)
+    with pytest.raises(ClusterError, match="rule 'by-hand' is armed in component-to-apiserver; disarm it first"):
+        inject(both, rule(channel="apiserver-to-etcd"))
+    both.answer({"do": "disarm"})
+    inject(both, rule(channel="apiserver-to-etcd"))
+    assert (to_etcd.rule is not None, components.rule) == (True, None)
 
 
 def test_an_object_that_is_to_come_can_be_waited_for(injections: Injections, forwarder: Remembering) -> None:

@@ -145,7 +145,7 @@ class _Connection(asyncio.Protocol):
             logger.warning("connection closed: %s", output.error)
             self.close()
 
-    def _wait(self, gates: list[Gate]) -> None:
+    def _wait(self, gates: Sequence[Gate]) -> None:
         """Held messages go on when their gates open: by the clock where a gate says when. Never from within the
         handling of other bytes, which may be what opens a gate."""
         loop = asyncio.get_running_loop()

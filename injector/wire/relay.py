@@ -24,12 +24,22 @@ a call is reset).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 from injector.wire import frames as h2
 from injector.wire.answers import answer_frames
-from injector.wire.frames import FRAME_HEADER, FRAME_HEADER_BYTES, ErrorCode, Http2Error, Setting
+from injector.wire.frames import (
+    DATA,
+    END_HEADERS,
+    FRAME_HEADER,
+    FRAME_HEADER_BYTES,
+    HEADERS,
+    PUSH_PROMISE,
+    ErrorCode,
+    Http2Error,
+    Setting,
+)
 from injector.wire.headers import literal_block, table_sizes
 from injector.wire.inspection import Call, Gate, Inspector
 from injector.wire.lanes import Lane
@@ -47,6 +57,8 @@ a list of a whole resource in one answer, 10,000 objects of 25 KB."""
 MAX_HEADER_BLOCK_BYTES = 1 << 20
 """With CONTINUATION frames; arbitrary, because it only bounds memory (Go's http2 server: 1 MiB of headers)."""
 
+_header_at = FRAME_HEADER.unpack_from
+
 _WINDOW_UPDATE = 4 << 8 | h2.WINDOW_UPDATE
 """Length and type of a WINDOW_UPDATE as they stand in its header."""
 
@@ -61,7 +73,7 @@ class Output:
 
     to_client: list[bytes]
     to_upstream: list[bytes]
-    gates: list[Gate] = field(default_factory=list)
+    gates: Sequence[Gate] = ()
     error: Http2Error | None = None
 
 
@@ -109,21 +121,21 @@ class Relay:
         self._over = False
         self.requests = 0
         self._client_handlers: dict[int, _Handler] = {
-            h2.DATA: self._request_data,
-            h2.HEADERS: self._request_headers,
+            DATA: self._request_data,
+            HEADERS: self._request_headers,
             h2.RST_STREAM: self._request_reset,
             h2.SETTINGS: lambda _, flags, data, at, end: self._settings(self._down, flags, data[at + 9 : end]),
             h2.WINDOW_UPDATE: lambda stream, _, data, at, end: self._granted(self._down, stream, data[at + 9 : end]),
-            h2.PUSH_PROMISE: self._misplaced,
+            PUSH_PROMISE: self._misplaced,
             h2.CONTINUATION: self._misplaced,
         }
         self._upstream_handlers: dict[int, _Handler] = {
-            h2.DATA: self._response_data,
-            h2.HEADERS: self._response_headers,
+            DATA: self._response_data,
+            HEADERS: self._response_headers,
             h2.RST_STREAM: self._response_reset,
             h2.SETTINGS: lambda _, flags, data, at, end: self._settings(self._up, flags, data[at + 9 : end]),
             h2.WINDOW_UPDATE: lambda stream, _, data, at, end: self._granted(self._up, stream, data[at + 9 : end]),
-            h2.PUSH_PROMISE: self._promise,
+            PUSH_PROMISE: self._promise,
             h2.CONTINUATION: self._misplaced,
         }
 
@@ -184,7 +196,8 @@ class Relay:
 
     def _scan(self, lane: Lane, back: Lane, handlers: dict[int, _Handler], data: bytes) -> None:
         """Copy whole units; hand those that matter to their handler. The loop runs once per frame of the whole
-        traffic, so it is written for speed: DATA that nobody asks about, and WINDOW_UPDATEs for it, only get counted.
+        traffic, so it is written for speed: DATA that nobody asks about, and WINDOW_UPDATEs for it, only get counted, and
+        what no handler is there for (PING above all: two a transaction) is not even looked at.
         `back` is the other direction, whose windows the frames in `lane` grant."""
         if lane.tail:
             data = lane.tail + data
@@ -192,35 +205,40 @@ class Relay:
         limit = lane.max_frame + 1 << 8
         at = start = 0
         size = len(data)
-        while size - at >= FRAME_HEADER_BYTES:
-            length_kind, flags, stream = FRAME_HEADER.unpack_from(data, at)
+        last = size - FRAME_HEADER_BYTES
+        while at <= last:
+            length_kind, flags, stream = _header_at(data, at)
             if length_kind >= limit:
                 limit = _checked_limit(lane, length_kind >> 8)
             end = at + FRAME_HEADER_BYTES + (length_kind >> 8)
-            kind = length_kind & 0xFF
             if end > size:
                 break
+            kind = length_kind & 0xFF
+            if kind not in handlers:
+                at = end
+                continue
             if stream not in watched:
-                if kind == h2.DATA and not window.lead and not lane.pending:
-                    window.budget -= end - at - FRAME_HEADER_BYTES
-                    at = end
-                    continue
-                if (
-                    kind == h2.WINDOW_UPDATE
-                    and length_kind == _WINDOW_UPDATE
-                    and not (back.window.lead or back.pending or stream in back.streams)
+                if kind == DATA:
+                    if not (window.lead or lane.pending):
+                        window.budget -= length_kind >> 8
+                        at = end
+                        continue
+                elif (
+                    length_kind == _WINDOW_UPDATE
+                    and not back.window.lead
+                    and not back.pending
+                    and stream not in back.streams
                 ):
                     if not stream:
                         back.window.budget += int.from_bytes(data[end - 4 : end], "big") & 0x7FFFFFFF
                     at = end
                     continue
-            if (kind == h2.HEADERS or kind == h2.PUSH_PROMISE) and not flags & h2.END_HEADERS:
+            if not flags & END_HEADERS and kind in (HEADERS, PUSH_PROMISE):
                 whole = _block_end(data, at, end, stream, lane.max_frame)
                 if whole is None:
                     break
                 end = whole
-            handler = handlers.get(kind)
-            instead = handler(stream, flags, data, at, end) if handler else None
+            instead = handlers[kind](stream, flags, data, at, end)
             if instead is not None:
                 if start < at:
                     lane.out.append(data[start:at])
@@ -398,7 +416,11 @@ class Relay:
 
     def _response_headers(self, stream: int, flags: int, data: bytes, at: int, end: int) -> bytes | None:
         block = h2.header_fragment(data, at, end)
-        watched, ends = self._watched.get(stream), bool(flags & h2.END_STREAM)
+        watched = self._watched.get(stream)
+        if watched is None and not (self._literal or self._down.pending):
+            self._down.headers.follow(block)  # nearly all of them
+            return None
+        ends = bool(flags & h2.END_STREAM)
         if watched is None or not (watched.dropped or ends):
             if watched is not None:
                 watched.opened = True

@@ -33,6 +33,7 @@ from typing import cast
 
 import uvloop
 
+from injector.channels.connection import Outlet
 from injector.channels.control import Stats
 from injector.channels.controlling import LASTING, Armory, answer_line
 from injector.channels.copies import Copies
@@ -93,6 +94,8 @@ class _Connection(asyncio.Protocol):
         self.relay = Relay(forwarder.armory.inspector, lasting=LASTING)
         self.client: asyncio.Transport | None = None
         self.upstream: asyncio.Transport | None = None
+        self.client_outlet: Outlet | None = None
+        self.upstream_outlet: Outlet | None = None
         self.connecting: asyncio.Task[None] | None = None
         self.early = b""
 
@@ -102,6 +105,7 @@ class _Connection(asyncio.Protocol):
             logger.warning("a client's connection was closed: it did not ask for HTTP/2 (ALPN h2)")
             client.close()
             return
+        self.client_outlet = Outlet(client)
         self.forwarder.open.add(self)
         self.forwarder.connections_total += 1
         self.connecting = asyncio.get_running_loop().create_task(self._connect(client))
@@ -135,10 +139,10 @@ class _Connection(asyncio.Protocol):
 
     def send(self, output: Output) -> None:
         """Sends what the relay says, to both sides."""
-        if output.to_upstream and self.upstream is not None:
-            _write(self.upstream, output.to_upstream)
-        if output.to_client and self.client is not None:
-            _write(self.client, output.to_client)
+        if output.to_upstream and self.upstream_outlet is not None:
+            self.upstream_outlet.write(output.to_upstream)
+        if output.to_client and self.client_outlet is not None:
+            self.client_outlet.write(output.to_client)
         if output.gates:
             self._wait(output.gates)
         if output.error is not None:
@@ -195,7 +199,8 @@ class _Upstream(asyncio.Protocol):
         self.connection = connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.connection.upstream = cast(asyncio.Transport, transport)
+        upstream = cast(asyncio.Transport, transport)
+        self.connection.upstream, self.connection.upstream_outlet = upstream, Outlet(upstream)
 
     def data_received(self, data: bytes) -> None:
         self.connection.forwarder.bytes_down += len(data)
@@ -219,13 +224,6 @@ class _Upstream(asyncio.Protocol):
             logger.warning("upstream %s:%d closed the connection: %s", host, port, in_words(exc))
         self.connection.relay.closed()
         self.connection.close()
-
-
-def _write(transport: asyncio.Transport, parts: list[bytes]) -> None:
-    if len(parts) == 1:
-        transport.write(parts[0])
-    else:
-        transport.writelines(parts)
 
 
 async def _serve(options: Options) -> None:

@@ -196,9 +196,9 @@ class Relay:
 
     def _scan(self, lane: Lane, back: Lane, handlers: dict[int, _Handler], data: bytes) -> None:
         """Copy whole units; hand those that matter to their handler. The loop runs once per frame of the whole
-        traffic, so it is written for speed: DATA that nobody asks about, and WINDOW_UPDATEs for it, only get counted, and
-        what no handler is there for (PING above all: two a transaction) is not even looked at.
-        `back` is the other direction, whose windows the frames in `lane` grant."""
+        traffic, so it is written for speed: DATA that nobody asks about, and WINDOW_UPDATEs for it, only get counted,
+        and what has no handler (PING above all: two a transaction) is passed over. `back` is the other direction, whose
+        windows the frames in `lane` grant."""
         if lane.tail:
             data = lane.tail + data
         window, watched = lane.window, self._watched

@@ -10,6 +10,7 @@
         files: {/srv: ./public}             # path in the container → file or folder here, read-only
     encryption: false                       # Secrets encrypted at rest
     etcd_tls: false                         # TLS between kube-apiserver and etcd
+    feature_gates: {}                       # e.g. {CBORServingAndStorage: true}, for every component
     component_channels: false               # a forwarder between each component and kube-apiserver
     audit: false                            # kube-apiserver's audit log, in logs/audit.log
     furniture: [quota, webhook]             # what else real clusters have; [all] for everything
@@ -95,6 +96,7 @@ def _folder(info: ValidationInfo) -> Path | None:
 
 
 Word = Annotated[str, Field(min_length=1)]
+FeatureGate = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]*$")]
 ImageName = Annotated[str, Field(pattern=r"^[a-z0-9][A-Za-z0-9._/:@-]*$")]
 """Roughly what Kubernetes takes for an image; the rest is refused by the kubelet (InvalidImageName)."""
 
@@ -160,6 +162,9 @@ class ClusterSpec(Model):
     )
     encryption: bool = Field(False, description="Secrets are encrypted at rest")
     etcd_tls: bool = Field(False, description="TLS between kube-apiserver and etcd")
+    feature_gates: dict[FeatureGate, bool] = Field(
+        default_factory=dict, description="Kubernetes feature gate → on or off, for every component"
+    )
     component_channels: bool = Field(
         False, description="Components reach kube-apiserver through forwarders; set by itself where a fault needs them"
     )
@@ -199,6 +204,7 @@ class ClusterSpec(Model):
             images={_tagged(name): image.resolved(folder) for name, image in self.images.items()},
             encryption=self.encryption,
             etcd_tls=self.etcd_tls,
+            feature_gates=self.feature_gates,
             component_channels=self.component_channels,
             audit=self.audit,
             furniture=self.wanted_furniture,

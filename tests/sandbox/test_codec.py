@@ -17,7 +17,7 @@ import pytest
 
 from campaigns.assets import Assets
 from campaigns.clusters.sandbox import control, outside
-from injector.codec import to_bytes, to_tree
+from injector.codec import Storage, locate, read, to_bytes, to_tree
 from injector.rules import JSONValue
 from mutineer.documents import ORIGINAL, document_of
 from mutineer.stored_values import keys_below
@@ -26,7 +26,7 @@ from tests.conftest import wait_until
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
-CLUSTER = "nodes: 1\nfurniture: [all]\n"
+CLUSTER = "nodes: 1\nfurniture: [all]\nfeature_gates: {CBORServingAndStorage: true}\n"
 MORE = """\
 apiVersion: apps/v1
 kind: StatefulSet
@@ -66,7 +66,14 @@ apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
 metadata: {name: db}
 spec: {maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: StatefulSet, name: db}}
+---
+apiVersion: demo.mutineer.dev/v1
+kind: Site
+metadata: {name: shop}
+spec: {replicas: 1}
 """
+SITE = "/registry/demo.mutineer.dev/sites/default/shop"
+"""The cluster's feature gate has custom resources stored as CBOR."""
 COMPONENTS_OWN = ("/registry/ranges/", "/registry/masterleases/", "/registry/peerserverleases/")
 """What kube-apiserver keeps there for itself: no client can ask for it."""
 CHANGES = ("/registry/events/", "/registry/leases/")
@@ -120,9 +127,21 @@ def test_everything_that_is_stored_is_written_again_byte_for_byte(cluster: Clust
         "Pod", "StatefulSet", "CronJob", "Secret", "Ingress", "NetworkPolicy", "HorizontalPodAutoscaler", "Node",
         "ControllerRevision", "CustomResourceDefinition", "APIService", "ValidatingAdmissionPolicy", "RangeAllocation",
     }  # fmt: skip
-    differing = [key for key, value in dump.items() if to_bytes(to_tree(value)) != value]
-    assert differing == []
-    assert [key for key, value in dump.items() if ORIGINAL in document_of(value)] == []
+    cbor = {key for key, value in dump.items() if read(value).storage is Storage.CBOR}
+    assert SITE in cbor
+    differing = {key for key, value in dump.items() if to_bytes(to_tree(value)) != value}
+    assert differing == cbor, "a tree does not say how it was stored"
+    assert {key for key, value in dump.items() if ORIGINAL in document_of(value)} == cbor
+
+
+def test_a_custom_resource_stored_as_cbor_is_changed_in_one_field_and_the_cluster_reads_it(cluster: Cluster) -> None:
+    inject = ("inject", "--cluster", "c", "Site/default/shop", "--group", "demo.mutineer.dev")
+    done = json.loads(cluster.mutineer(*inject, "--field", "spec.replicas", "--value", "2", "--json"))
+    assert done["firing"]["field_before"] == 1 and done["firing"]["accepted"]
+    replicas = cluster.kubectl("get", "site", "shop", "-o", "jsonpath={.spec.replicas}")
+    assert replicas == b"2" and read(cluster.value(SITE)).storage is Storage.CBOR
+    cluster.mutineer("inject", "--cluster", "c", "--undo")
+    assert locate(cluster.value(SITE), "spec.replicas").value == 1
 
 
 def test_the_api_says_the_same_of_everything(cluster: Cluster) -> None:

@@ -175,6 +175,7 @@ class Sandbox:
                 kubeconfig=handed.kubeconfigs[network.name],
                 authority=handed.authority,
                 profile=self.config.profile,
+                feature_gates=self.config.feature_gates,
             )
 
     def _binary(self, name: str) -> Path:
@@ -223,6 +224,7 @@ class Sandbox:
             etcd_tls=self.config.etcd_tls,
             encryption=encryption,
             audit=audit,
+            feature_gates=self.config.feature_gates,
         )
         return self._start("kube-apiserver", command)
 
@@ -250,16 +252,12 @@ class Sandbox:
         self._start("runtime", [sys.executable, "-m", "campaigns.clusters.sandbox.cri", str(path)])
 
     def _start_controllers(self) -> None:
-        work, profile = self.config.work, self.config.profile
-        manager = "kube-controller-manager"
-        self._start(
-            manager,
-            components.controller_manager(self._binary(manager), self._pki, work / f"{manager}.kubeconfig", profile),
-        )
-        self._start(
-            "kube-scheduler",
-            components.scheduler(self._binary("kube-scheduler"), work / "kube-scheduler.kubeconfig"),
-        )
+        work, profile, gates = self.config.work, self.config.profile, self.config.feature_gates
+        manager, scheduler = "kube-controller-manager", "kube-scheduler"
+        kubeconfig, binary = work / f"{manager}.kubeconfig", self._binary(manager)
+        self._start(manager, components.controller_manager(binary, self._pki, kubeconfig, profile, feature_gates=gates))
+        kubeconfig, binary = work / f"{scheduler}.kubeconfig", self._binary(scheduler)
+        self._start(scheduler, components.scheduler(binary, kubeconfig, feature_gates=gates))
 
     def _manifests(self) -> list[dict[str, Any]]:
         config = self.config

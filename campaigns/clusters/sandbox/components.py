@@ -25,6 +25,7 @@ __all__ = [
     "ETCD_PORT",
     "FORWARDER_PORT",
     "MAX_PODS_PER_NODE",
+    "NO_GATES",
     "Audit",
     "Deviation",
     "Profile",
@@ -57,6 +58,9 @@ _ENCRYPTION_KEY_BYTES = 32
 """secretbox takes no other length (k8s.io/apiserver/pkg/apis/apiserver/validation, v0.36)."""
 _AUDIT_LOGS_KEPT = 4
 """Host guard: with the one that is written to, 500 MB at most (100 MB each, kube-apiserver's default; it keeps 100)."""
+
+
+NO_GATES: Mapping[str, bool] = {}
 
 
 class Profile(StrEnum):
@@ -174,6 +178,11 @@ def _flags(values: Mapping[str, object]) -> list[str]:
     return [f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in values.items()]
 
 
+def _gates(feature_gates: Mapping[str, bool]) -> list[str]:
+    pairs = ",".join(f"{name}={str(on).lower()}" for name, on in sorted(feature_gates.items()))
+    return [f"--feature-gates={pairs}"] if pairs else []
+
+
 def etcd(binary: Path, data: Path, *, tls: Path | None = None) -> list[str]:
     """`tls` is the pki folder that holds pki.etcd_identities; None is plain text."""
     scheme = "https" if tls else "http"
@@ -239,6 +248,7 @@ def kube_apiserver(
     etcd_tls: bool = False,
     encryption: Path | None = None,
     audit: Audit | None = None,
+    feature_gates: Mapping[str, bool] = NO_GATES,
 ) -> list[str]:
     """etcd_tls    with the certificates of pki.etcd_identities in `pki`
     encryption  file that holds `encryption_config`: Secrets are encrypted at rest"""
@@ -285,7 +295,7 @@ def kube_apiserver(
             "audit-log-path": audit.log,
             "audit-log-maxbackup": _AUDIT_LOGS_KEPT,
         }
-    return [str(binary), *_flags(values)]
+    return [str(binary), *_flags(values), *_gates(feature_gates)]
 
 
 def encryption_config(key: bytes) -> dict[str, Any]:
@@ -330,7 +340,9 @@ def audit_policy() -> dict[str, Any]:
     }
 
 
-def controller_manager(binary: Path, pki: Path, kubeconfig: Path, profile: Profile) -> list[str]:
+def controller_manager(
+    binary: Path, pki: Path, kubeconfig: Path, profile: Profile, *, feature_gates: Mapping[str, bool] = NO_GATES
+) -> list[str]:
     values: dict[str, object] = {
         "kubeconfig": kubeconfig,
         "authentication-kubeconfig": kubeconfig,
@@ -357,10 +369,10 @@ def controller_manager(binary: Path, pki: Path, kubeconfig: Path, profile: Profi
             "kube-api-qps": 100,
             "kube-api-burst": 200,
         }
-    return [str(binary), *_flags(values)]
+    return [str(binary), *_flags(values), *_gates(feature_gates)]
 
 
-def scheduler(binary: Path, kubeconfig: Path) -> list[str]:
+def scheduler(binary: Path, kubeconfig: Path, *, feature_gates: Mapping[str, bool] = NO_GATES) -> list[str]:
     return [
         str(binary),
         *_flags(
@@ -372,6 +384,7 @@ def scheduler(binary: Path, kubeconfig: Path) -> list[str]:
                 "leader-elect": True,
             }
         ),
+        *_gates(feature_gates),
     ]
 
 
@@ -390,7 +403,9 @@ def kubelet(node: NodeNetwork) -> list[str]:
     ]
 
 
-def kubelet_config(node: NodeNetwork, profile: Profile) -> dict[str, Any]:
+def kubelet_config(
+    node: NodeNetwork, profile: Profile, *, feature_gates: Mapping[str, bool] = NO_GATES
+) -> dict[str, Any]:
     document: dict[str, Any] = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -409,7 +424,7 @@ def kubelet_config(node: NodeNetwork, profile: Profile) -> dict[str, Any]:
         "cgroupsPerQOS": False,
         "enforceNodeAllocatable": [],
         "failSwapOn": False,
-        "featureGates": {"KubeletInUserNamespace": True},
+        "featureGates": {**feature_gates, "KubeletInUserNamespace": True},
         "evictionHard": {"memory.available": "1Mi"},
         "healthzPort": 0,
         "maxPods": MAX_PODS_PER_NODE,

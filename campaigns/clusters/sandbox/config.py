@@ -53,6 +53,7 @@ class SandboxConfig:
     images      image name → what is run, beside the built-in catalogue
     encryption  Secrets are encrypted at rest (--encryption-provider-config)
     etcd_tls    kube-apiserver, forwarder and etcd talk TLS
+    feature_gates  name → on or off, for every component (as kind's configuration has them)
     component_channels  every component that has a forwarder of its own goes through it to kube-apiserver
     audit       kube-apiserver writes an audit log (metadata of every request) to `logs/audit.log`
     furniture   names of what else real clusters have (campaigns.clusters.sandbox.furniture)"""
@@ -65,6 +66,7 @@ class SandboxConfig:
     images: Mapping[str, ImageConfig] = field(default_factory=dict)
     encryption: bool = False
     etcd_tls: bool = False
+    feature_gates: Mapping[str, bool] = field(default_factory=dict)
     component_channels: bool = False
     audit: bool = False
     furniture: tuple[str, ...] = ()

@@ -51,7 +51,15 @@ class Node:
         return f"kubelet-{self.name}"
 
 
-def make_node(network: NodeNetwork, root: Path, *, kubeconfig: bytes, authority: bytes, profile: Profile) -> Node:
+def make_node(
+    network: NodeNetwork,
+    root: Path,
+    *,
+    kubeconfig: bytes,
+    authority: bytes,
+    profile: Profile,
+    feature_gates: Mapping[str, bool] = components.NO_GATES,
+) -> Node:
     """Fills `root`, an empty folder in a tmpfs, with what kubeadm leaves on a node."""
     # nobody listens there: a cluster without an outside still has a resolver configured
     etc = {
@@ -66,7 +74,7 @@ def make_node(network: NodeNetwork, root: Path, *, kubeconfig: bytes, authority:
         (root / folder).mkdir(parents=True, mode=0o700)
     pki.write_private(root / "etc/kubernetes/kubelet.conf", kubeconfig)
     pki.write_private(root / "etc/kubernetes/pki/ca.crt", authority)
-    config = components.kubelet_config(network, profile)
+    config = components.kubelet_config(network, profile, feature_gates=feature_gates)
     (root / "var/lib/kubelet/config.yaml").write_text(yaml.safe_dump(config))
     return Node(network, root)
 

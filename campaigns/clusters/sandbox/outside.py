@@ -142,6 +142,7 @@ class Settings(TypedDict, total=False):
     images: Mapping[str, ImageConfig]
     encryption: bool
     etcd_tls: bool
+    feature_gates: Mapping[str, bool]
     component_channels: bool
     audit: bool
     furniture: tuple[str, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from campaigns.clusters.sandbox import components
 from campaigns.clusters.sandbox.addresses import NodeNetwork
 from campaigns.clusters.sandbox.components import Profile, deviations
 from campaigns.clusters.sandbox.config import ImageConfig, SandboxConfig
+from campaigns.clusters.sandbox.credentials import write_credentials
 from campaigns.clusters.sandbox.manifests import system_manifests
 from injector.errors import HarnessError
 
@@ -218,6 +220,44 @@ def test_encryption_and_audit_are_off_unless_asked_for() -> None:
         "--audit-log-path": "/p/audit.log",
         "--audit-log-maxbackup": "4",
     }
+
+
+def test_feature_gates_reach_every_component() -> None:
+    gates = {"Second": False, "CBORServingAndStorage": True}
+    wanted = {"--feature-gates": "CBORServingAndStorage=true,Second=false"}
+    apiserver = functools.partial(components.kube_apiserver, P / "x", P, Profile.FAST)
+    assert changed_by(apiserver(), apiserver(feature_gates=gates)) == wanted
+    manager = functools.partial(components.controller_manager, P / "x", P, P / "k", Profile.FAST)
+    assert changed_by(manager(), manager(feature_gates=gates)) == wanted
+    scheduler = functools.partial(components.scheduler, P / "x", P / "k")
+    assert changed_by(scheduler(), scheduler(feature_gates=gates)) == wanted
+    config = components.kubelet_config(NODE, Profile.FAST, feature_gates=gates)
+    assert config["featureGates"] == {**gates, "KubeletInUserNamespace": True}
+
+
+def test_every_component_that_has_a_forwarder_is_sent_there_and_only_it_shows_the_components_certificate(
+    tmp_path: Path,
+) -> None:
+    nodes = ["node-1", "node-2"]
+    listeners = components.listeners(nodes)
+    assert len(set(listeners.values())) == len(listeners) == 5
+    (keys := tmp_path / "pki").mkdir()
+    handed = write_credentials(tmp_path, keys, nodes, etcd_tls=False, listeners=listeners)
+    files = {name: (tmp_path / f"{name}.kubeconfig").read_bytes() for name in ("kube-scheduler", "admin")}
+    servers = {
+        name: yaml.safe_load(content)["clusters"][0]["cluster"]["server"]
+        for name, content in {**files, **handed.kubeconfigs}.items()
+    }
+    host, port = listeners["kubelet-node-2"]
+    assert servers["node-2"] == f"https://{host}:{port}" and host == components.CONTROL_PLANE_ADDRESS
+    assert servers["kube-scheduler"] == f"https://127.0.0.1:{listeners['kube-scheduler'][1]}"
+    assert servers["admin"] == f"https://127.0.0.1:{components.API_PORT}"
+    told = components.component_forwarder(keys, tmp_path / "c.sock", nodes)["components"]
+    assert [each["name"] for each in told] == [*listeners]
+    for each in told:
+        assert ("cert" in each) == (each["name"] != "kube-proxy"), "kube-proxy shows a token"
+        for file in {"cert", "key"} & set(each):
+            assert Path(each[file]).stat().st_mode & 0o777 == 0o600
 
 
 def test_secrets_and_nothing_else_are_encrypted_and_what_was_written_before_can_be_read() -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "RequestHead",
     "cut_of",
     "header",
+    "watches",
 ]
 
 Headers = tuple[tuple[str, str], ...]
@@ -146,12 +147,18 @@ def header(headers: Headers, name: str) -> str | None:
     return next((value for key, value in headers if key == name), None)
 
 
+def watches(target: str) -> bool:
+    """Whether it asks for a watch: `?watch=true`, or the old way with `/watch/` in its path."""
+    path, _, query = target.partition("?")
+    parts = query.split("&")
+    return "watch=true" in parts or "watch=1" in parts or "/watch/" in path
+
+
 def cut_of(request: RequestHead, answer: AnswerHead) -> Cut:
     """How the answer to that request is cut (k8s.io/apiserver, endpoints/handlers/watch.go: a watch's content type says
     `;stream=watch` where it is not JSON; JSON values stand on a line each)."""
     kind = header(answer.headers, "content-type") or ""
     if "stream=watch" in kind:
         return Cut.LINES if kind.startswith("application/json") else Cut.PREFIXED
-    query = request.target.partition("?")[2].split("&")
-    watches = "watch=true" in query or "watch=1" in query or "/watch/" in request.target.partition("?")[0]
-    return Cut.LINES if watches and answer.status == 200 and kind.startswith("application/json") else Cut.WHOLE
+    lines = watches(request.target) and answer.status == 200 and kind.startswith("application/json")
+    return Cut.LINES if lines else Cut.WHOLE

@@ -14,19 +14,19 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from injector.wire.cutting import cutter
-from injector.wire.exchange import Cut, Deny, Forward
-from injector.wire.inspection import Aside, Gate, Hold, Replace, Several
+from injector.wire.exchange import Cut, Deny, Forward, Held, MessageDecision, RequestDecision
+from injector.wire.inspection import Aside, Drop, Gate, Hold, Replace, Several
 
 __all__ = ["Body", "Decided", "Looking", "Onlooker"]
 
-Decided = Replace | Forward | Several | Deny | Hold | Aside | None
+Decided = RequestDecision | MessageDecision
 
 
 @dataclass(frozen=True, slots=True)
 class Onlooker:
     """Who decides about a message, and is told of one that nobody can look at."""
 
-    decide: Callable[[bytes], Decided]
+    decide: Callable[[bytes], RequestDecision | MessageDecision]
     unread: Callable[[str], None]
 
 
@@ -124,12 +124,14 @@ class Body:
     def _next(self, out: list[bytes]) -> bool:
         """Decide on the message that the buffer begins with, if it is all there."""
         found = self._cutter.whole(self._buffer, ended=self.ended)
+        least = self._cutter.least_bytes(self._buffer) if found is None else found[1]
+        if least > self._most_bytes:
+            if (onlooker := self._looking.onlooker()) is not None:
+                onlooker.unread(f"a message of {least} bytes or more, at most {self._most_bytes} are looked at")
+            self._seen = True
+            self._take(self._cutter.skim(self._buffer, on=True) if found is None else least, out)
+            return found is not None
         if found is None:
-            if (least := self._cutter.least_bytes(self._buffer)) > self._most_bytes:
-                if (onlooker := self._looking.onlooker()) is not None:
-                    onlooker.unread(f"a message of {least} bytes or more, at most {self._most_bytes} are looked at")
-                self._take(self._cutter.skim(self._buffer, on=True), out)
-                self._seen = True
             return False
         message, length = found
         raw, self._seen = bytes(self._buffer[:length]), True
@@ -143,11 +145,13 @@ class Body:
         if decision is None:
             out.append(raw)
             return
-        if isinstance(decision, Hold):
+        if isinstance(decision, Hold | Held):
+            then = decision.then
+            assert not isinstance(then, Drop), "a gRPC answer to an HTTP request"
             if decision.gate.is_open:
-                self._apply(raw, decision.then, out)
+                self._apply(raw, then, out)
             else:
-                self._gate, self._then, self._held = decision.gate, decision.then, raw
+                self._gate, self._then, self._held = decision.gate, then, raw
                 self._gates.append(decision.gate)
             return
         self.changed = True

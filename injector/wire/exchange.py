@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
-from injector.wire.inspection import Aside, Hold, Replace, Several
+from injector.wire.inspection import Aside, Gate, Hold, Replace, Several
 
 __all__ = [
     "AnswerHead",
@@ -21,6 +21,7 @@ __all__ = [
     "Exchange",
     "ExchangeInspector",
     "Forward",
+    "Held",
     "HttpAnswer",
     "HttpSender",
     "MessageDecision",
@@ -98,10 +99,18 @@ class Deny:
     answer: HttpAnswer | None
 
 
-RequestDecision = Replace | Forward | Deny | Hold | None
-"""None: as it came. `Hold`, whose `then` is a Replace, Forward, Deny or None: later; other requests pass."""
+@dataclass(frozen=True, slots=True)
+class Held:
+    """As injector.wire.inspection.Hold, whose `then` may be any decision here."""
 
-MessageDecision = Replace | Several | Deny | Hold | Aside | None
+    gate: Gate
+    then: Replace | Forward | Several | Deny | None = None
+
+
+RequestDecision = Replace | Forward | Deny | Hold | Held | None
+"""None: as it came. `Held`, whose `then` is a Replace, Forward, Deny or None: later; other requests pass."""
+
+MessageDecision = Replace | Several | Deny | Hold | Held | Aside | None
 """As injector.wire.inspection.Decision. Where a whole body changes its size its content-length changes too."""
 
 

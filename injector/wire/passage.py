@@ -19,7 +19,6 @@ from injector.wire.exchange import (
     AnswerHead,
     Cut,
     Deny,
-    Exchange,
     ExchangeInspector,
     Headers,
     RequestHead,
@@ -140,6 +139,7 @@ class Passage:
         if up.denied is not None:
             self._upstream.data(b"", paid=paid, ends=False)
             self._drop(None)
+            self._upstream.reset(ErrorCode.CANCEL)
             self._tell(up.denied)
             return
         ends = up.over and self._up_trailers is None
@@ -266,6 +266,11 @@ class Passage:
         return Onlooker(self._exchange.message, self._exchange.unread)
 
     # Either way
+
+    @property
+    def answered_in_full(self) -> bool:
+        """Whether upstream has no more to say, though it may not have gone on yet."""
+        return not self.dropped and (self._complete or (self._down is not None and self._down.ended))
 
     def released(self) -> None:
         """Gates have opened: what waited for them goes on."""

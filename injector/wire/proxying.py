@@ -1,4 +1,4 @@
-"""What a proxy of one client connection and its upstream connection takes and tells: bytes in, bytes out, no sockets."""
+"""What a proxy of a client's connection and its upstream connection takes and tells: bytes, no sockets."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """One client connection and its upstream connection in HTTP/1.1, read and written anew by h11: bytes in, bytes out.
 
 Requests follow each other on both connections (injector.wire.passage has what happens to one). Header fields go on
-with their names in lower case, those about the connection included: each connection belongs to the other. After
-`101 Switching Protocols` (exec, attach, port-forward) bytes go both ways as they come.
+with their names in lower case and `host` first, those about the connection included: each connection belongs to the
+other. After `101 Switching Protocols` (exec, attach, port-forward) bytes go both ways as they come.
 
 A stream can't be reset here, only the connection: where a client's should be it is closed, and what upstream goes on to
 say of an answer that was denied is read and dropped.
@@ -78,14 +78,18 @@ class _Side:
     def _finish(self, trailers: Headers) -> None:
         if not self._over:
             self._over = True
-            self._end.send(h11.EndOfMessage(headers=list(trailers)))
+            self._end.send(h11.EndOfMessage(headers=_fields(trailers)))
 
 
 class _Upstream(_Side):
     """injector.wire.passage.UpstreamSide."""
 
     def request(self, head: RequestHead, *, ends: bool) -> None:
-        self._end.send(h11.Request(method=head.method, target=head.target, headers=list(head.headers)))
+        self._end.send(
+            h11.Request(
+                method=head.method.encode(), target=head.target.encode("latin-1"), headers=_fields(head.headers)
+            )
+        )
         if ends:
             self._finish(())
 
@@ -100,11 +104,15 @@ class _Client(_Side):
 
     def inform(self, head: AnswerHead) -> None:
         self._end.send(
-            h11.InformationalResponse(status_code=head.status, headers=list(head.headers), reason=_reason(head.status))
+            h11.InformationalResponse(
+                status_code=head.status, headers=_fields(head.headers), reason=_reason(head.status)
+            )
         )
 
     def answer(self, head: AnswerHead, *, ends: bool) -> None:
-        self._end.send(h11.Response(status_code=head.status, headers=list(head.headers), reason=_reason(head.status)))
+        self._end.send(
+            h11.Response(status_code=head.status, headers=_fields(head.headers), reason=_reason(head.status))
+        )
         if ends:
             self._finish(())
 
@@ -144,6 +152,8 @@ class Http1Proxy:
         elif not self._over:
             try:
                 self._upstream.connection.receive_data(data)
+                if data and self._upstream.connection.our_state is h11.IDLE:
+                    raise h11.RemoteProtocolError("an answer before there was a request")
                 self._upstream_events()
             except h11.ProtocolError as error:
                 if not self._upstream_closed:
@@ -152,8 +162,11 @@ class Http1Proxy:
 
     def released(self) -> Output:
         """What may go on now that gates have opened."""
-        if self._passage is not None and not self._over:
-            self._passage.released()
+        try:
+            if self._passage is not None and not self._over:
+                self._passage.released()
+        except h11.ProtocolError as error:
+            return self._failed(f"what was held can't be sent in HTTP/1.1: {error}")
         return self._went_on()
 
     def _went_on(self) -> Output:
@@ -204,7 +217,7 @@ class Http1Proxy:
         client, upstream = self._client.connection, self._upstream.connection
         if self._passage is None or client.our_state not in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED):
             return
-        if client.our_state is not h11.DONE or upstream.our_state is h11.MUST_CLOSE:
+        if client.our_state is not h11.DONE or upstream.our_state is h11.MUST_CLOSE or upstream.trailing_data[0]:
             self._over = client.their_state is not h11.SEND_BODY
         elif self._upstream.next_cycle() and self._client.next_cycle():
             self._passage = None
@@ -289,3 +302,7 @@ def _reason(status: int) -> str:
 
 def _headers(headers: h11._headers.Headers | list[tuple[bytes, bytes]]) -> Headers:
     return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
+
+
+def _fields(headers: Headers) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]

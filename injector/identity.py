@@ -22,6 +22,7 @@ baseline. Pure: feeds on keys and values in the order of their writes, opens not
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -173,6 +174,27 @@ class IdentityTracker:
             found = self._known[key] = self._identify(key, value)
         return found
 
+    def seen_as(self, key: str, meta: Meta, value: bytes) -> Identified:
+        """As `seen`, of a message that leaves out what else is known of its object (its namespace, its kind), which
+        `meta` says. An object whose name is yet to be generated is numbered all the same."""
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._identify_by(key, meta, value)
+        return found
+
+    def moved(self, key: str, to: str, name: str) -> None:
+        """The object at `key`, whose name was not known yet, lives at `to`. Nothing if nobody lives at `key`. `name`:
+        its own, "" where it is again to be found out."""
+        found = self._known.pop(key, None)
+        if found is None:
+            return
+        self._known[to] = dataclasses.replace(found, name=name)
+        if not name:
+            return
+        stem = found.identity.rpartition("/")[2].partition("#")[0]
+        self._stems[found.kind, found.namespace, name] = stem
+        self._stems_by_name.setdefault((found.namespace, name), stem)
+
     def get(self, key: str) -> Identified | None:
         """Who lives at `key`, None if nobody that was seen; changes nothing."""
         return self._known.get(key)
@@ -193,12 +215,16 @@ class IdentityTracker:
             meta = read_meta(value)
         except InjectionError:
             return _from_key(key)
-        if not meta.name:  # leases of API servers and ranges of ports have no metadata worth the name
+        return self._identify_by(key, meta, value)
+
+    def _identify_by(self, key: str, meta: Meta, value: bytes) -> Identified:
+        if not meta.name and not meta.generate_name:
+            # leases of API servers and ranges of ports have no metadata worth the name
             named = _from_key(key)
             return _identified(meta, named.namespace, named.name, named.name)
         stem = self._stem(meta, value)
         own = stem or self._stems.get((meta.kind, meta.namespace, meta.name)) or meta.name
-        if meta.kind != "Event":
+        if meta.kind != "Event" and meta.name:
             self._stems[meta.kind, meta.namespace, meta.name] = own
             self._stems_by_name.setdefault((meta.namespace, meta.name), own)
         if stem is None:

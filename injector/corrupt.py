@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from injector.codec import find, locate
+from injector.codec import find, list_fields, locate
 from injector.errors import FaultError
 from injector.faults import ALONE, MODELS, Parameters, Registry, Scope, Surroundings
-from injector.rules import IN_TURN, Delivery, JSONValue
+from injector.roles import has_role
+from injector.rules import IN_TURN, Delivery, JSONValue, Rule
 
-__all__ = ["Corruption", "carries", "corrupt"]
+__all__ = ["Corruption", "carries", "carries_role", "corrupt", "corrupt_for"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,7 @@ class Corruption:
     field_before/field_after   the field's value as JSON (None if absent), None for message faults
     delivery   how the message is to be delivered
     key     the etcd key that the value is to be stored under instead of its own
+    field   the path that a target's role led to
     """
 
     after: bytes
@@ -30,6 +32,7 @@ class Corruption:
     field_after: JSONValue = None
     delivery: Delivery = IN_TURN
     key: bytes | None = None
+    field: str | None = None
 
 
 def carries(value: bytes, model: str, field: str, *, models: Registry = MODELS) -> bool:
@@ -39,6 +42,30 @@ def carries(value: bytes, model: str, field: str, *, models: Registry = MODELS) 
         find(value, field)
         return True
     return locate(value, field).present
+
+
+def carries_role(value: bytes, kind: str, role: str) -> bool:
+    """Whether a stored value has a field of that role. CodecError where the bytes can't be read as an object."""
+    return any(has_role(kind, item.path, role) for item in list_fields(value))
+
+
+def corrupt_for(rule: Rule, value: bytes, *, around: Surroundings = ALONE, models: Registry = MODELS) -> Corruption:
+    """What `rule` does to a stored value: to its target's field, to the first field of its target's role that the model
+    fits (in the order in which they are listed), or to the whole message. Raises as `corrupt`."""
+    target = rule.target
+    if not target.role:
+        return corrupt(value, rule.model, rule.parameters, target.field, around=around, models=models)
+    refused = ""
+    for item in list_fields(value):
+        if not has_role(target.kind, item.path, target.role):
+            continue
+        try:
+            done = corrupt(value, rule.model, rule.parameters, item.path, around=around, models=models)
+        except FaultError as error:
+            refused = refused or f"; of {item.path}: {error}"
+            continue
+        return replace(done, field=item.path)
+    raise FaultError(f"{rule.model} fits no field with the role {target.role}{refused}")
 
 
 def corrupt(

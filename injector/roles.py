@@ -17,7 +17,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 
-__all__ = ["RULES", "Dependency", "Role", "RoleRule", "dependency_of", "generic_path", "role_of"]
+from injector.errors import FaultError
+
+__all__ = [
+    "RULES",
+    "Dependency",
+    "Role",
+    "RoleRule",
+    "check_role",
+    "dependency_of",
+    "generic_path",
+    "has_role",
+    "role_of",
+    "roles",
+]
 
 
 class Role(StrEnum):
@@ -143,3 +156,19 @@ def dependency_of(kind: str, path: str) -> Dependency | None:
     """By what the field ties its object to another; None where its role is not DEPENDENCY."""
     rule = _rule_for(kind, path)
     return rule.dependency if rule else None
+
+
+def roles() -> tuple[str, ...]:
+    """What a target may name: every role, and every kind of dependency."""
+    return (*(role.value for role in Role), *(dependency.value for dependency in Dependency))
+
+
+def check_role(role: str) -> None:
+    """FaultError, with those there are, unless a target may name that role."""
+    if role not in roles():
+        raise FaultError(f"expected one of {', '.join(roles())}, got {role!r}")
+
+
+def has_role(kind: str, path: str, role: str) -> bool:
+    """Whether the field has that role, or is that kind of dependency."""
+    return role in (role_of(kind, path).value, dependency_of(kind, path))

@@ -12,8 +12,13 @@ from injector.faults import Registry
 from injector.identity import IdentityTracker
 from injector.rules import Delivery, Firing, NearMiss, Rule
 from injector.targets import Channel
+from injector.wire.inspection import Place
+from injector.writers import writer_of
 
-__all__ = ["RuleChannel"]
+__all__ = ["NOWHERE", "RuleChannel"]
+
+NOWHERE = Place()
+"""Of a call that is not told where it is."""
 
 
 class RuleChannel:
@@ -46,6 +51,10 @@ class RuleChannel:
         pairs = list(baseline)
         self._tracker.seed((text(key), value) for key, value in pairs)
         self._memory = Memory(self._tracker, pairs)
+        for key, value in pairs:
+            identified = self._tracker.get(text(key))
+            if identified is not None and self._evidence.waits:
+                self._evidence.saw(identified, value)
 
     def firings(self) -> tuple[Firing, ...]:
         return self._evidence.firings()
@@ -80,8 +89,10 @@ class RuleChannel:
         *,
         accepted: bool | None = None,
         revision: int | None = None,
+        stream: str = "",
+        earlier: bytes | None = None,
     ) -> Firing:
-        """A firing that happens now."""
+        """A firing that happens now. `earlier` is the version before `before`, by which its author is known."""
         return Firing(
             rule_id=self.rule.id,
             at_s=self._evidence.clock(),
@@ -96,4 +107,7 @@ class RuleChannel:
             accepted=accepted,
             revision=revision,
             told=corruption.delivery.told,
+            field=corruption.field,
+            stream=stream,
+            actor=writer_of(before, earlier) if before else "",
         )

@@ -41,8 +41,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
-from injector.channels.channel import RuleChannel
+from injector.channels.channel import NOWHERE, RuleChannel
 from injector.channels.memory import Around, text
 from injector.channels.protobuf import delimited, number_in, tagged
 from injector.channels.txn import (
@@ -54,13 +55,13 @@ from injector.channels.txn import (
     with_value,
     writes_of,
 )
-from injector.corrupt import Corruption, corrupt
+from injector.corrupt import Corruption, corrupt, corrupt_for
 from injector.errors import CodecError, FaultError, WireError
 from injector.faults import MODELS, Registry
 from injector.identity import Identified
 from injector.rules import Delivery, Rule, Told
 from injector.targets import Channel
-from injector.wire.inspection import Answer, Call, Decision, Drop, Gate, Hold, Replace
+from injector.wire.inspection import Answer, Call, Decision, Drop, Gate, Hold, Place, Replace
 
 __all__ = ["UNAVAILABLE", "EtcdChannel", "Sender"]
 
@@ -130,13 +131,13 @@ class EtcdChannel(RuleChannel):
         """Whether nothing needs to be looked at any more."""
         return self._evidence.fired_out and not self._behind
 
-    def call(self, path: bytes) -> Call | None:
+    def call(self, path: bytes, place: Place = NOWHERE, /) -> Call | None:
         if self.done:
             return None
         if path == _TXN:
-            return None if self.rule.target.kind.startswith("etcd:") else _TxnCall(self)
+            return None if self.rule.target.kind.startswith("etcd:") else _TxnCall(self, place)
         kind, operation = _MESSAGES.get(path, ("", ""))
-        return _MessageCall(self, path, operation) if kind == self.rule.target.kind else None
+        return _MessageCall(self, path, operation, place) if kind == self.rule.target.kind else None
 
     def disarmed(self) -> None:
         """What waits for others goes now."""
@@ -157,9 +158,11 @@ class EtcdChannel(RuleChannel):
             return None
         for write in writes:
             identified = self._identify(call, write)
-            if self._follows and write.operation == "put":
+            if write.operation == "put" and (self._follows or self._evidence.concerns(identified)):
                 call.puts += ((write.key, write.value),)
-            if self._evidence.matches(identified, write.operation, write.value if write.operation == "put" else None):
+            value = write.value if write.operation == "put" else None
+            earlier = partial(self._memory.before, write.key, write.value)
+            if self._evidence.matches(identified, write.operation, value, earlier):
                 return self._fire(call, message, writes, write, identified)
         return None
 
@@ -210,6 +213,9 @@ class EtcdChannel(RuleChannel):
         for put, value in call.puts:
             if accepted:
                 self._memory.saw(put, value)
+                identified = self._tracker.get(text(put))
+                if identified is not None:
+                    self._evidence.saw(identified, value)
         call.creates = call.deletes = ()
         call.puts = ()
 
@@ -248,7 +254,7 @@ class EtcdChannel(RuleChannel):
             self._evidence.misfit(identified.identity, str(error))
             return None
         told = corruption.delivery.told
-        call.fired = self._fired(text(write.key), identified.identity, write.operation, write.value, corruption)
+        call.fired = self._fired(call, write.key, identified.identity, write.operation, write.value, corruption)
         if told is not None:
             return Drop(self._answer(told, lambda: made_up_success(message, writes, self._last)))
         if corruption.key is not None:
@@ -259,16 +265,26 @@ class EtcdChannel(RuleChannel):
             call.puts = tuple((k, corruption.after if k == write.key else v) for k, v in call.puts)
         return self._delivered(call, message, sent, corruption.delivery)
 
-    def _fired(self, key: str, identity: str, operation: str, before: bytes, corruption: Corruption) -> int:
+    def _fired(
+        self,
+        call: _TxnCall | _MessageCall,
+        key: bytes,
+        identity: str,
+        operation: str,
+        before: bytes,
+        corruption: Corruption,
+    ) -> int:
         dropped = corruption.delivery.told is not None
         return self._evidence.fired(
             self._firing(
-                key,
+                text(key),
                 identity,
                 "drop" if dropped else operation,
                 before,
                 corruption,
                 accepted=False if dropped else None,
+                stream=str(call.place),
+                earlier=self._memory.before(key, before) if key else None,
             )
         )
 
@@ -296,7 +312,7 @@ class EtcdChannel(RuleChannel):
         rule, value = self.rule, write.value
         if write.around:
             around = Around(self._memory, write.key, value)
-            return corrupt(value, rule.model, rule.parameters, rule.target.field, around=around, models=self._models)
+            return corrupt_for(rule, value, around=around, models=self._models)
         return self._without_value(f"this write is a {write.operation} without a value")
 
     def _answer(self, told: Told, success: Callable[[], bytes]) -> Answer | None:
@@ -337,7 +353,7 @@ class EtcdChannel(RuleChannel):
         except (FaultError, CodecError) as error:
             self._evidence.misfit(identity, str(error))
             return None
-        call.fired = self._fired("", identity, call.operation, message, corruption)
+        call.fired = self._fired(call, b"", identity, call.operation, message, corruption)
         told = corruption.delivery.told
         if told is not None:
             return Drop(self._answer(told, lambda: _granted(message) if call.operation == "lease-grant" else b""))
@@ -353,11 +369,11 @@ class EtcdChannel(RuleChannel):
 class _TxnCall:
     """One Txn. An `injector.wire.inspection.Call`."""
 
-    __slots__ = ("channel", "copies", "creates", "deletes", "fired", "gate", "puts", "sent")
+    __slots__ = ("channel", "copies", "creates", "deletes", "fired", "gate", "place", "puts", "sent")
     path = _TXN
 
-    def __init__(self, channel: EtcdChannel) -> None:
-        self.channel = channel
+    def __init__(self, channel: EtcdChannel, place: Place) -> None:
+        self.channel, self.place = channel, place
         self.fired: int | None = None
         self.gate: Gate | None = None
         self.copies, self.sent = 0, b""
@@ -369,7 +385,7 @@ class _TxnCall:
     def listening(self) -> bool:
         if self.channel.done:
             return self.fired is not None
-        return self.fired is not None or self.channel.follows or bool(self.creates or self.deletes)
+        return self.fired is not None or self.channel.follows or bool(self.creates or self.deletes or self.puts)
 
     def request(self, message: bytes) -> Decision:
         return self.channel.requested(self, message)
@@ -388,10 +404,10 @@ class _TxnCall:
 class _MessageCall:
     """One Compact or LeaseGrant. An `injector.wire.inspection.Call`."""
 
-    __slots__ = ("channel", "copies", "fired", "gate", "operation", "path", "sent")
+    __slots__ = ("channel", "copies", "fired", "gate", "operation", "path", "place", "sent")
 
-    def __init__(self, channel: EtcdChannel, path: bytes, operation: str) -> None:
-        self.channel, self.path, self.operation = channel, path, operation
+    def __init__(self, channel: EtcdChannel, path: bytes, operation: str, place: Place) -> None:
+        self.channel, self.path, self.operation, self.place = channel, path, operation, place
         self.fired: int | None = None
         self.gate: Gate | None = None
         self.copies, self.sent = 0, b""

@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from injector.corrupt import carries
+from injector.aim import Aim
+from injector.corrupt import carries, carries_role
 from injector.errors import CodecError, FaultError
-from injector.faults import Registry
+from injector.faults import Registry, Scope
 from injector.identity import Identified
 from injector.rules import Firing, NearMiss, Rule
 from injector.targets import Channel
@@ -24,13 +25,19 @@ _MOST_FIRINGS = 1000
 """Firings of a rule without limit whose bytes are kept, the first ones; arbitrary, it only bounds memory."""
 
 
+def _unknown() -> bytes | None:
+    return None
+
+
 class Evidence:
-    """`fired_out`: the rule has fired as often as it may, or can't any more."""
+    """`fired_out`: the rule has fired as often as it may, or can't any more. `waits`: for its target's condition."""
 
     def __init__(self, rule: Rule, clock: Callable[[], float], models: Registry) -> None:
         self._models = models
         self.rule, self.clock = rule, clock
         self.fired_out = False
+        self._aim = Aim(rule.target)
+        self.waits = self._aim.condition is not None
         self._matched = self._fired = 0
         self._near: Counter[tuple[str, str]] = Counter()
         self._firings: list[Firing] = []
@@ -43,8 +50,10 @@ class Evidence:
         if self._firings:
             return ()
         target, near = self.rule.target, Counter(self._near)
+        if self.waits:
+            near[target.named, f"the rule waits for {target.after}, which never came"] = 1
         if 0 < self._matched < target.occurrence:
-            near[target.identity, f"matched, but the rule waits for occurrence {target.occurrence}"] = self._matched
+            near[target.named, f"matched, but the rule waits for occurrence {target.occurrence}"] = self._matched
         return tuple(NearMiss(identity=identity, why=why, times=n) for (identity, why), n in near.most_common())
 
     def note(self, identity: str, why: str) -> None:
@@ -52,22 +61,42 @@ class Evidence:
         if (identity, why) in self._near or len(self._near) < _MOST_NEAR_MISSES:
             self._near[identity, why] += 1
 
-    def matches(self, identified: Identified, operation: str, value: bytes | None) -> bool:
-        """Whether the rule fires on this message of that object; `value` is what it carries, None if it has none.
-        Counts the occurrence."""
+    def concerns(self, identified: Identified) -> bool:
+        """Whether what is stored of that object may matter later: the target may mean it, or waits for it."""
+        return self._aim.named(identified) or (self.waits and self._is_awaited(identified))
+
+    def saw(self, identified: Identified, value: bytes) -> None:
+        """That is stored, or told: the condition that the rule waits for may have come with it."""
+        if self.waits and self._is_awaited(identified) and self._aim.condition is not None:
+            self.waits = not self._aim.condition.holds(value)
+
+    def _is_awaited(self, identified: Identified) -> bool:
+        return self._aim.condition is not None and identified.identity == self._aim.condition.identity
+
+    def matches(
+        self,
+        identified: Identified,
+        operation: str,
+        value: bytes | None,
+        earlier: Callable[[], bytes | None] = _unknown,
+    ) -> bool:
+        """Whether the rule fires on this message of that object; `value` is what it carries, None if it has none;
+        `earlier` gives the version before, of a delete the one that is deleted. Counts the occurrence."""
         target = self.rule.target
-        if self.fired_out or identified.kind != target.kind or identified.group != target.group:
+        if self.fired_out or (identified.kind, identified.group) != (target.kind, target.group):
             return False
-        if identified.identity != target.identity:
-            if _stem(identified.identity) == _stem(target.identity):
-                self.note(identified.identity, f"same name, but the rule waits for {target.identity}")
-            return False
-        if target.operation not in (None, operation):
-            self.note(identified.identity, f"a {operation}, but the rule waits for a {target.operation}")
-            return False
-        if target.field is not None and (value is None or not self._carries(identified, value, target.field)):
-            return False
-        return self.occurs()
+        why = self._aim.misses(identified, earlier() if value is None and target.labels else value)
+        if why is None and target.operation not in (None, operation):
+            why = f"a {operation}, but the rule waits for a {target.operation}"
+        if why is None and self.waits:
+            why = f"came before {target.after}"
+        if why is None and target.by:
+            why = self._aim.not_by(value, earlier())
+        if why is None and (target.field is not None or target.role):
+            why = self._carries_not(value)
+        if why:
+            self.note(identified.identity, why)
+        return why is None and self.occurs()
 
     def occurs(self) -> bool:
         """Counts an occurrence; whether the rule fires on it."""
@@ -76,20 +105,25 @@ class Evidence:
         self._matched += 1
         return self._matched >= self.rule.target.occurrence
 
-    def _carries(self, identified: Identified, value: bytes, field: str) -> bool:
+    def _carries_not(self, value: bytes | None) -> str | None:
+        """Why the message does not carry what the fault is done to, None if it does; "" of one that carries nothing."""
+        target = self.rule.target
+        if value is None:
+            return ""
         try:
-            if carries(value, self.rule.model, field, models=self._models):
-                return True
-            why = f"does not carry {field}"
+            if target.field is None:
+                there = carries_role(value, target.kind, target.role)
+                return None if there else f"carries no field with the role {target.role}"
+            there = carries(value, self.rule.model, target.field, models=self._models)
+            return None if there else f"does not carry {target.field}"
         except (FaultError, CodecError) as error:
-            why = f"does not carry {field}: {error}"
-        self.note(identified.identity, why)
-        return False
+            return f"does not carry {target.field or target.role}: {error}"
 
     def misfit(self, identity: str, why: str) -> None:
-        """The fault does not fit this message. A rule that fires once has had its chance."""
+        """The fault does not fit this message. A rule that fires once has had its chance, but for one that is about
+        any field of a role: another message may carry another one."""
         self.note(identity, why)
-        if self.rule.times is not None and self.rule.times <= 1:
+        if not self.rule.target.role and self.rule.times is not None and self.rule.times <= 1:
             self.fired_out = True
 
     @property
@@ -133,10 +167,12 @@ def check_rule(rule: Rule, channel: Channel, models: Registry, operations: tuple
         raise FaultError(f"rule {rule.id!r}: operation: expected one of {expected}, got {rule.target.operation!r}")
     if rule.times is not None and rule.times < 1:
         raise FaultError(f"rule {rule.id!r}: times: expected at least 1, or none for until disarmed, got {rule.times}")
+    try:
+        Aim(rule.target)
+    except FaultError as error:
+        raise FaultError(f"rule {rule.id!r}: {error}") from error
+    if rule.target.role and models[rule.model].scope is Scope.MESSAGE:
+        raise FaultError(f"rule {rule.id!r}: {rule.model} is done to a whole message; the target names a role")
     problems = models[rule.model].check_parameters(rule.parameters, where="parameters")
     if problems:
         raise FaultError(f"rule {rule.id!r}: " + "; ".join(str(problem) for problem in problems))
-
-
-def _stem(identity: str) -> str:
-    return identity.partition("#")[0]

@@ -108,6 +108,7 @@ class _Connection(asyncio.Protocol):
         self.client_outlet = Outlet(client)
         self.forwarder.open.add(self)
         self.forwarder.connections_total += 1
+        self.relay.connection = self.forwarder.connections_total
         self.connecting = asyncio.get_running_loop().create_task(self._connect(client))
 
     async def _connect(self, client: asyncio.Transport) -> None:

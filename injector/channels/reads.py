@@ -37,7 +37,8 @@ under the new revision, wrong-key the right one under another key. Deliveries:
 A unary answer can't come twice or be overtaken; such a rule does not fire on it, and says so.
 
 `accepted` stays None: a gRPC client does not say what it made of an answer. Where it cancels the watch afterwards, as
-kube-apiserver does when it can't decode an event, the firing's note says so. `revision` is that of the object told.
+kube-apiserver does when it can't decode an event, or the stream breaks off, the firing's note says so. `revision` is
+that of the object told.
 """
 
 from __future__ import annotations
@@ -47,17 +48,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from injector.channels import responses
-from injector.channels.channel import RuleChannel
+from injector.channels.channel import NOWHERE, RuleChannel
 from injector.channels.etcd import UNAVAILABLE
 from injector.channels.memory import Around, text
 from injector.channels.responses import Event, Pair
-from injector.corrupt import Corruption, corrupt
+from injector.corrupt import Corruption, corrupt_for
 from injector.errors import CodecError, FaultError, WireError
 from injector.faults import MODELS, Registry
 from injector.identity import Identified
 from injector.rules import Delivery, Rule, Told
 from injector.targets import Channel
-from injector.wire.inspection import Answer, Aside, Call, Decision, Drop, Gate, Hold, Replace, Several
+from injector.wire.inspection import Answer, Aside, Call, Decision, Drop, Gate, Hold, Place, Replace, Several
 
 __all__ = ["WATCH", "ReadsChannel"]
 
@@ -116,14 +117,14 @@ class ReadsChannel(RuleChannel):
         """Whether nothing needs to be looked at any more."""
         return self._over or self._evidence.fired_out
 
-    def call(self, path: bytes) -> Call | None:
+    def call(self, path: bytes, place: Place = NOWHERE, /) -> Call | None:
         if self.done:
             return None
         if path == WATCH:
-            return _WatchCall(self)
+            return _WatchCall(self, place)
         if path == _RANGE:
-            return _AnswerCall(self, "range", responses.pairs_of)
-        return _AnswerCall(self, "txn-range", responses.txn_pairs_of) if path == _TXN else None
+            return _AnswerCall(self, "range", responses.pairs_of, place)
+        return _AnswerCall(self, "txn-range", responses.txn_pairs_of, place) if path == _TXN else None
 
     def disarmed(self) -> None:
         """Events that wait for others go now."""
@@ -134,8 +135,9 @@ class ReadsChannel(RuleChannel):
 
     # Answers
 
-    def answered(self, message: bytes, operation: str, pairs_of: Callable[[bytes], list[Pair]]) -> Decision:
+    def answered(self, call: _AnswerCall, message: bytes) -> Decision:
         """One RangeResponse or TxnResponse."""
+        operation, pairs_of = call.operation, call.pairs_of
         if self.done:
             return None
         try:
@@ -150,9 +152,13 @@ class ReadsChannel(RuleChannel):
         while number < len(pairs):
             pair = pairs[number]
             number += 1
-            if pair.value_field is None or not self._evidence.matches(self._present(pair), operation, pair.value):
+            if pair.value_field is None:
                 continue
-            fired = self._fire(edit, operation, pair, None)
+            identified, around = self._present(pair), self._around(pair, None)
+            if not self._evidence.matches(identified, operation, pair.value, around.previous):
+                self._evidence.saw(identified, pair.value)
+                continue
+            fired = self._fire(call, edit, pair, None, identified)
             if isinstance(fired, Drop):
                 return fired
             if edit.message is not message:
@@ -181,10 +187,12 @@ class ReadsChannel(RuleChannel):
             pair = (event.before or event.pair) if event.deleted else event.pair
             identified = self._deleted(event) if event.deleted else self._present(event.pair, event.before)
             value = pair.value if pair.value_field is not None else None
-            if not self._evidence.matches(identified, "watch", value):
+            if not self._evidence.matches(identified, "watch", value, self._around(pair, event).previous):
+                if not event.deleted:
+                    self._evidence.saw(identified, pair.value)
                 continue
             before, fired = len(events), self._evidence.fired_count
-            self._fire(edit, "watch", pair, event, identified)
+            self._fire(call, edit, pair, event, identified)
             if self._evidence.fired_count > fired:
                 call.fired[watch_id] = fired
             events = responses.events_of(edit.message)
@@ -209,18 +217,29 @@ class ReadsChannel(RuleChannel):
     def cancelled(self, call: _WatchCall, watch_id: int) -> None:
         """kube-apiserver does not want that watch any more."""
         number = call.fired.pop(watch_id, None)
-        firing = self._evidence.firing(number) if number is not None else None
-        if number is not None and firing is not None:
-            after_s = self._evidence.clock() - firing.at_s
-            self._evidence.remark(number, f"the watch was cancelled {after_s:.3f} s later")
+        if number is not None:
+            self._later(number, "the watch was cancelled")
+
+    def stream_ended(self, call: _WatchCall, status: int | None) -> None:
+        """The stream of all its watches is over: told while the rule is armed. Afterwards it may be somebody else who
+        looks at it now, and what becomes of it is nothing that the fault did."""
+        numbers, call.fired = sorted(set(call.fired.values())), {}
+        how = "was reset" if status is None else f"was ended by etcd with status {status}"
+        for number in [] if self._over else numbers:
+            self._later(number, f"the watch stream {how}")
+
+    def _later(self, number: int, words: str) -> None:
+        firing = self._evidence.firing(number)
+        if firing is not None:
+            self._evidence.remark(number, f"{words} {self._evidence.clock() - firing.at_s:.3f} s later")
 
     # Deciding
 
     def _fire(
-        self, edit: _Edit, operation: str, pair: Pair, event: Event | None, identified: Identified | None = None
+        self, call: _AnswerCall | _WatchCall, edit: _Edit, pair: Pair, event: Event | None, identified: Identified
     ) -> Drop | None:
         """Do the fault to one object in the response."""
-        identified = identified or self._present(pair)
+        operation = call.operation
         try:
             corruption = self._corrupted(pair, event)
             _check_delivery(corruption.delivery, operation)
@@ -236,6 +255,8 @@ class ReadsChannel(RuleChannel):
                 pair.value,
                 corruption,
                 revision=pair.modified or None,
+                stream=str(call.place),
+                earlier=self._around(pair, event).previous(),
             )
         )
         if delivery.told is not None:
@@ -273,9 +294,11 @@ class ReadsChannel(RuleChannel):
         rule = self.rule
         if pair.value_field is None:  # a deletion without what was there: it can only be delivered otherwise
             return self._without_value("this event has no value")
+        return corrupt_for(rule, pair.value, around=self._around(pair, event), models=self._models)
+
+    def _around(self, pair: Pair, event: Event | None) -> Around:
         before = event.before.value if event is not None and event.before is not None and not event.deleted else None
-        around = Around(self._memory, pair.key, pair.value, pair.modified, before)
-        return corrupt(pair.value, rule.model, rule.parameters, rule.target.field, around=around, models=self._models)
+        return Around(self._memory, pair.key, pair.value, pair.modified, before)
 
     # Who is who
 
@@ -311,11 +334,13 @@ class ReadsChannel(RuleChannel):
 class _AnswerCall:
     """One Range or Txn. An `injector.wire.inspection.Call`."""
 
-    __slots__ = ("channel", "operation", "pairs_of")
+    __slots__ = ("channel", "operation", "pairs_of", "place")
     listening = True
 
-    def __init__(self, channel: ReadsChannel, operation: str, pairs_of: Callable[[bytes], list[Pair]]) -> None:
-        self.channel, self.operation, self.pairs_of = channel, operation, pairs_of
+    def __init__(
+        self, channel: ReadsChannel, operation: str, pairs_of: Callable[[bytes], list[Pair]], place: Place
+    ) -> None:
+        self.channel, self.operation, self.pairs_of, self.place = channel, operation, pairs_of, place
 
     def request(self, message: bytes) -> Decision:
         return None
@@ -324,19 +349,20 @@ class _AnswerCall:
         self.channel.note("", f"a {self.operation} that was not looked at: {why}")
 
     def response(self, message: bytes) -> Decision:
-        return self.channel.answered(message, self.operation, self.pairs_of)
+        return self.channel.answered(self, message)
 
     def ended(self, status: int | None) -> None: ...
 
 
 class _WatchCall:
     """One Watch stream with all its watches. An `injector.wire.inspection.Call`. `fired`: by watch, the number of the
-    last firing; such a call is listened to on, for a cancelled watch."""
+    last firing; such a call is listened to on, for a cancelled watch or the stream's end."""
 
-    __slots__ = ("channel", "fired", "waiting")
+    __slots__ = ("channel", "fired", "place", "waiting")
+    operation = "watch"
 
-    def __init__(self, channel: ReadsChannel) -> None:
-        self.channel, self.waiting = channel, False
+    def __init__(self, channel: ReadsChannel, place: Place) -> None:
+        self.channel, self.place, self.waiting = channel, place, False
         self.fired: dict[int, int] = {}
 
     @property
@@ -358,7 +384,8 @@ class _WatchCall:
     def response(self, message: bytes) -> Decision:
         return self.channel.watched(self, message)
 
-    def ended(self, status: int | None) -> None: ...
+    def ended(self, status: int | None) -> None:
+        self.channel.stream_ended(self, status)
 
 
 def _decision(edit: _Edit, message: bytes) -> Decision:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-__all__ = ["Answer", "Aside", "Call", "Decision", "Drop", "Gate", "Hold", "Inspector", "Replace", "Several"]
+__all__ = ["Answer", "Aside", "Call", "Decision", "Drop", "Gate", "Hold", "Inspector", "Place", "Replace", "Several"]
 
 
 class Gate:
@@ -115,8 +115,18 @@ class Call(Protocol):
         ...
 
 
+class Place(NamedTuple):
+    """Where a call is: its client's connection, counted from 1 in the order in which they came, and its stream."""
+
+    connection: int = 0
+    stream: int = 0
+
+    def __str__(self) -> str:
+        return f"connection {self.connection}, stream {self.stream}" if self.connection else ""
+
+
 class Inspector(Protocol):
-    def call(self, path: bytes) -> Call | None:
+    def call(self, path: bytes, place: Place, /) -> Call | None:
         """Asked for every request while a rule is armed; None: let it pass uninspected. For a call that was under way
         before (see Relay, `lasting`) it is asked at its next message, in either direction."""
         ...

@@ -41,7 +41,7 @@ from injector.wire.frames import (
     Setting,
 )
 from injector.wire.headers import literal_block, table_sizes
-from injector.wire.inspection import Call, Gate, Inspector
+from injector.wire.inspection import Call, Gate, Inspector, Place
 from injector.wire.lanes import Lane
 from injector.wire.strands import Asked, Dropped, Strand
 
@@ -105,7 +105,9 @@ class _Watched:
 
 class Relay:
     """`armed` is asked at every request; while it returns None no message is looked at. `lasting`: the paths of calls
-    that are followed all the same."""
+    that are followed all the same. `connection`: its number, which inspectors are told."""
+
+    connection = 0
 
     def __init__(self, armed: Callable[[], Inspector | None], *, lasting: Collection[bytes] = ()) -> None:
         self._armed, self._lasting = armed, frozenset(lasting)
@@ -319,7 +321,7 @@ class Relay:
         if path is None or flags & h2.END_STREAM:
             return None
         lasting = path in self._lasting
-        call = inspector.call(path) if inspector is not None else None
+        call = inspector.call(path, Place(self.connection, stream)) if inspector is not None else None
         if call is not None or lasting:
             self._up.watch(stream)
             self._down.watch(stream)
@@ -339,14 +341,14 @@ class Relay:
         if watched.dropped:
             self._up.swallow(paid)
             return b""
-        before = self._attend(watched, up=True) if watched.lasting else b""
+        before = self._attend(stream, watched, up=True) if watched.lasting else b""
         sent = watched.up.data(data[at:end], data[first:last], paid=paid, ends=ends)
         if isinstance(sent, Dropped):
             return before + self._drop_request(stream, watched, sent)
         self._request_went(stream, watched)
         return before + (data[at:end] if sent is None else sent) if before else sent
 
-    def _attend(self, watched: _Watched, *, up: bool) -> bytes:
+    def _attend(self, stream: int, watched: _Watched, *, up: bool) -> bytes:
         """Ask the inspector that is armed now, if it is another one. Returns what is to be sent first in the direction
         that is being read; the other one's goes out at once."""
         inspector = self._armed()
@@ -356,7 +358,8 @@ class Relay:
             return b""
         if watched.call is not None:
             watched.call.ended(None)
-        to_upstream, to_client = watched.attend(inspector, inspector.call(watched.path) if inspector else None)
+        call = inspector.call(watched.path, Place(self.connection, stream)) if inspector else None
+        to_upstream, to_client = watched.attend(inspector, call)
         here, there, lane = (to_upstream, to_client, self._down) if up else (to_client, to_upstream, self._up)
         if there:
             lane.out.append(there)
@@ -481,7 +484,7 @@ class Relay:
         if watched.dropped:
             self._down.swallow(paid)
             return b""
-        before = self._attend(watched, up=False) if watched.lasting else b""
+        before = self._attend(stream, watched, up=False) if watched.lasting else b""
         sent = watched.down.data(data[at:end], data[first:last], paid=paid, ends=ends)
         if isinstance(sent, Dropped):
             return before + self._drop_response(stream, watched, sent)

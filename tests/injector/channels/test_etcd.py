@@ -87,6 +87,7 @@ def test_a_matching_write_is_changed_and_the_firing_holds_all_the_evidence() -> 
             field_after=67,
             accepted=True,
             revision=50,
+            actor="kube-controller-manager",
         ),
     )
     assert channel.near_misses() == ()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import hpack
 
 from injector.wire import frames as h2
-from injector.wire.inspection import Call, Decision
+from injector.wire.inspection import Call, Decision, Place
 from injector.wire.messages import Message, joined, split
 from injector.wire.relay import Relay
 
@@ -100,10 +100,12 @@ class Inspecting:
     ) -> None:
         self.decide, self.listening, self.answers = decide, listening, answers
         self.calls: list[Heard] = []
+        self.places: list[Place] = []
 
-    def call(self, path: bytes) -> Call | None:
+    def call(self, path: bytes, place: Place) -> Call | None:
         if path != PATH.encode():
             return None
+        self.places.append(place)
         self.calls.append(Heard(self.decide, self.listening, self.answers))
         return self.calls[-1]
 

@@ -10,7 +10,7 @@ this is what is stored. Unknown fields are left out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple, TypeVar, cast
 
 from injector.codec.documents import parse_document
@@ -29,6 +29,12 @@ Spans = list[tuple[int, int]]
 Container = TypeVar("Container", dict[str, JSONValue], list[JSONValue])
 
 _KEY_TAG, _VALUE_TAG = 0x0A, 0x12
+_LEAVES = frozenset((*NOT_MERGED, "k8s.io.apimachinery.pkg.api.resource.Quantity"))
+"""Messages that JSON shows as text, so that what was made of one can be kept."""
+_MOST_LEAF_BYTES = 64
+"""Of those that are kept. Arbitrary: a time has at most 17, a quantity in use some ten."""
+_SIGNS = 1 << 31
+"""Smaller numbers are themselves in every integer type."""
 _TAG_MASK = (1 << 35) - 1
 """Go keeps 32 bits of a field's number, and 3 of the wire type."""
 
@@ -71,12 +77,16 @@ class _Reader(NamedTuple):
     field: Field
 
 
+_UNKNOWN = _Reader(_OTHER, "", "", False, Field(0, "", "bytes"))
+
+
 class _Layout(NamedTuple):
     """A message laid out for reading: readers by tag (number and wire type, as it stands in the bytes)."""
 
     readers: dict[int, _Reader]
     message: Message
     shape: Callable[[Tree], JSONValue] | None
+    leaf: bool
 
 
 @cache
@@ -89,7 +99,7 @@ def _layout(type_name: str) -> _Layout:
         readers[field.number << 3 | field.wire_type] = _Reader(form, field.name, field.type, omit, field)
     if shape is None and message.alias:
         shape = _elements
-    return _Layout(readers, message, shape)
+    return _Layout(readers, message, shape, type_name in _LEAVES)
 
 
 def _elements(plain: Tree) -> JSONValue:
@@ -114,16 +124,34 @@ def _message(data: bytes, spans: Spans, type_name: str, depth: int) -> JSONValue
     if depth > MAX_DEPTH:
         raise CodecError(f"byte {spans[0][0]}: more than {MAX_DEPTH} messages in each other")
     layout = _layout(type_name)
+    if layout.leaf and len(spans) == 1 and spans[0][1] - spans[0][0] <= _MOST_LEAF_BYTES:
+        text = _leaf(data[slice(*spans[0])], type_name)
+        if text is not None:
+            return text
     plain: Tree = {}
     pieces: dict[int, Spans] = {}
+    again = False
     for start, end in spans:
-        _read(data, start, end, layout, plain, pieces, depth)
-    for tag, own in pieces.items():
+        again |= _read(data, start, end, layout, plain, pieces, depth + 1)
+    for tag, own in pieces.items() if again else ():
         if len(own) > 1:
             reader = layout.readers[tag]
             merged = own[-1:] if reader.type in NOT_MERGED else own
             _put(plain, reader, _message(data, merged, reader.type, depth + 1))
     return plain if layout.shape is None else layout.shape(plain)
+
+
+@lru_cache(maxsize=4096)
+def _leaf(data: bytes, type_name: str) -> JSONValue:
+    """A message that JSON shows as text; None where it holds nothing, or is wrong. Cached, because most times and
+    quantities of an object are equal, and so are those of its next version."""
+    layout = _layout(type_name)
+    plain: Tree = {}
+    try:
+        _read(data, 0, len(data), layout, plain, {}, 0)
+        return layout.shape(plain) if layout.shape else None
+    except CodecError:  # whoever reads it in its place can say where
+        return None
 
 
 def _put(plain: Tree, reader: _Reader, found: JSONValue) -> None:
@@ -137,11 +165,11 @@ def _put(plain: Tree, reader: _Reader, found: JSONValue) -> None:
 
 
 def _read(
-    data: bytes, position: int, end: int, layout: _Layout, plain: Tree, pieces: dict[int, Spans], depth: int
-) -> None:
-    """The fields in data[position:end] into `plain`, and where singular messages lie into `pieces`. One pass with
-    single-byte numbers in line: this is where decoding spends its time."""
-    readers = layout.readers
+    data: bytes, position: int, end: int, layout: _Layout, plain: Tree, pieces: dict[int, Spans], inner_depth: int
+) -> bool:
+    """The fields in data[position:end] into `plain`, and where singular messages lie into `pieces`; whether one of them
+    was there before. One pass with numbers of one or two bytes in line: this is where decoding spends its time."""
+    readers, again = layout.readers, False
     while position < end:
         tag_start = position
         tag = data[position]
@@ -149,18 +177,19 @@ def _read(
         if tag >= 0x80:
             tag, position = read_varint(data, tag_start, end)
             tag &= _TAG_MASK
-        reader = readers.get(tag)
-        if reader is None or reader[0] == _OTHER:
+        form, name, type_name, omit, field = reader = readers.get(tag, _UNKNOWN)
+        if form == _OTHER:
             position = _other(data, tag_start, end, layout, plain)
             continue
-        form, name, type_name, omit, field = reader
-        if position < end and data[position] < 0x80:
-            number = data[position]
+        if position < end and (number := data[position]) < 0x80:
             position += 1
+        elif position + 1 < end and (high := data[position + 1]) < 0x80:
+            number += (high << 7) - 0x80
+            position += 2
         else:
             number, position = read_varint(data, position, end)
         if form == _WHOLE:
-            whole = number != 0 if type_name == "bool" else signed(number, type_name)
+            whole = number != 0 if type_name == "bool" else number if number < _SIGNS else signed(number, type_name)
             if whole or not omit:
                 plain[name] = whole
             else:
@@ -172,23 +201,30 @@ def _read(
             raise CodecError(f"byte {start}: a field reaches {position - end} bytes beyond its message")
         if form == _TEXT:
             if number or not omit:
-                plain[name] = text_of(data[start:position])
+                plain[name] = data[start:position].decode("utf-8", "backslashreplace")  # text_of, in line
             else:
                 plain.pop(name, None)
         elif form == _MESSAGE:
-            own = pieces.setdefault(tag, [])
-            own.append((start, position))
-            if len(own) == 1:
-                _put(plain, reader, _message(data, own, type_name, depth + 1))
+            if tag in pieces:  # merged when all of them are there
+                pieces[tag].append((start, position))
+                again = True
+                continue
+            pieces[tag] = own = [(start, position)]
+            found = _message(data, own, type_name, inner_depth)
+            if found and not field.inline:
+                plain[name] = found
+            else:
+                _put(plain, reader, found)
         elif form == _MAP:
-            key, entry = _entry(data, start, position, end, field, depth)
+            key, entry = _entry(data, start, position, end, field, inner_depth)
             _held(plain, name, {})[key] = entry
         elif form == _EMBEDDED:
             plain[name] = data[start:position].decode(BYTES_AS_TEXT)
         elif form == _MESSAGES:
-            _held(plain, name, []).append(_message(data, [(start, position)], type_name, depth + 1))
+            _held(plain, name, []).append(_message(data, [(start, position)], type_name, inner_depth))
         else:
             _held(plain, name, []).append(text_of(data[start:position]))
+    return again
 
 
 def _held(plain: Tree, name: str, empty: Container) -> Container:
@@ -218,7 +254,7 @@ def _other(data: bytes, start: int, end: int, layout: _Layout, plain: Tree) -> i
     return raw.end
 
 
-def _entry(data: bytes, start: int, end: int, limit: int, field: Field, depth: int) -> tuple[str, JSONValue]:
+def _entry(data: bytes, start: int, end: int, limit: int, field: Field, inner_depth: int) -> tuple[str, JSONValue]:
     """(key, value) of the map's entry in data[start:end]. As all entries are written, key before value and both short,
     they are read at once."""
     middle = start + 2 + data[start + 1] if end - start > 3 and data[start] == _KEY_TAG else end
@@ -231,5 +267,5 @@ def _entry(data: bytes, start: int, end: int, limit: int, field: Field, depth: i
     if field.type == "string":
         return key, text_of(data[slice(*spans[-1])]) if spans else ""
     return key, value_of(data, spans, field.type) if field.type in SCALARS else _message(
-        data, spans, field.type, depth + 1
+        data, spans, field.type, inner_depth
     )

@@ -96,7 +96,8 @@ class Part(NamedTuple):
         elif self.head:
             return self._out_of_envelope(after)
         elif (at := after.rfind(self.tail[:-1])) >= 0:
-            return after[:at] + after[at + len(self.tail) - 1 :]
+            rest = after[at + len(self.tail) - 1 :]
+            return after[:at] + (rest if self.tail.startswith(b",") else rest.removeprefix(b","))
         raise FaultError("the fault hits the object's kind, which this message does not carry")
 
     def _out_of_envelope(self, after: bytes) -> bytes:
@@ -160,8 +161,6 @@ def object_in(body: bytes, content_type: str | None, *, api_version: str, kind: 
 def objects_in(body: bytes, content_type: str | None) -> list[Part]:
     """The items of a list, in order; of what is no list, the object itself. Raises CodecError where it can't be read or
     is a Table."""
-    if "as=Table" in (content_type or ""):
-        raise CodecError("a Table holds no objects")
     if body.startswith(MAGIC):
         return _protobuf_items(body)
     if body.startswith(CBOR_MAGIC) or not body.lstrip().startswith(b"{"):
@@ -169,6 +168,8 @@ def objects_in(body: bytes, content_type: str | None) -> list[Part]:
     top = scan_json(body)
     members = members_by_name(top)
     kind, version = (str(members[name].item.value) if name in members else "" for name in ("kind", "apiVersion"))
+    if kind == "Table":
+        raise CodecError("a Table is not looked at")
     if "items" not in members or not kind.endswith("List"):
         return [_document(body, top, version, kind)]
     items = members["items"].item.members

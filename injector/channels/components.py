@@ -18,16 +18,17 @@ of them (injector.channels.roster), and objects are numbered as on the other cha
 object whose name kube-apiserver has yet to make up it ends in the generateName until the answer is there.
 
 What components send, seen on a sandbox of Kubernetes 1.36.3: every create, update and delete in protobuf, and every
-answer and watch of them, too (custom resources have no protobuf but for their metadata). kubelets patch the status of pods and of their node
-(strategic merge, JSON: `{"metadata":{"uid":…},"status":{"$setElementOrder/conditions":…,"conditions":[…]}}`), and renew
-their node's lease by update. Leases of leader election are updated every 2 s, with resourceVersion. The scheduler binds
-by POST pods/NAME/binding (answered by a Status, 201). The controller-manager creates pods with a generateName and
-without a namespace (the path has it), replica sets with names of its own, endpoint slices with a generateName; updates
-status by PUT of the whole object (`update/status`; a Conflict now and then is usual); the job controller takes a pod's
-finalizer off by patch. It reads its garbage collector's owners as PartialObjectMetadata. Informers do not list: they
-watch with sendInitialEvents, so that what is there comes as events ADDED and a BOOKMARK ends it; a `list` is rare
-(nodes, once). kube-proxy watches services, endpoint slices, its node and service CIDRs, and writes nothing but events.
-Every delete has a body, DeleteOptions.
+answer and watch of them, too (custom resources have no protobuf but for their metadata). kubelets patch the status of
+pods and of their node (strategic merge, JSON:
+`{"metadata":{"uid":…},"status":{"$setElementOrder/conditions":…,"conditions":[…]}}`), and renew their node's lease by
+update. Leases of leader election are updated every 2 s, with resourceVersion. The scheduler binds by POST
+pods/NAME/binding (answered by a Status, 201). The controller-manager creates pods with a generateName and without a
+namespace (the path has it), replica sets with names of its own, endpoint slices with a generateName; updates status by
+PUT of the whole object (`update/status`; a Conflict now and then is usual); the job controller takes a pod's finalizer
+off by patch. It reads its garbage collector's owners as PartialObjectMetadata. Informers do not list: they watch with
+sendInitialEvents, so that what is there comes as events ADDED and a BOOKMARK ends it; a `list` is rare (nodes, once).
+kube-proxy watches services, endpoint slices, its node and service CIDRs, and writes nothing but events. Every delete
+has a body, DeleteOptions.
 
 Requests. Fields and bytes are changed in the body; what is in a patch is found by the same paths as in the object
 (`status.conditions[type=Ready].status`), as far as it carries them. Deliveries:
@@ -70,8 +71,8 @@ Answers. What is changed is what this component is told; etcd and all others kno
     stale      an earlier version, with its own resourceVersion; an informer takes it as it takes any event
     wrong-key  does not fit: what is told has no key but its own name
 
-`accepted` stays None: a client does not say what it made of an answer. Where a watch ends after the rule fired, which it
-does if its client can't read an event, the note says how many seconds later; one ends by itself after five to ten
+`accepted` stays None: a client does not say what it made of an answer. Where a watch ends after the rule fired, which
+it does if its client can't read an event, the note says how many seconds later; one ends by itself after five to ten
 minutes (client-go v0.36.3, tools/cache/reflector.go). `revision` is that of the object told.
 
 Not looked at: Tables, YAML, lists and watches in CBOR (as injector.channels.bodies says), and bodies that the transport

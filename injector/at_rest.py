@@ -19,13 +19,14 @@ from typing import Any
 
 import grpc
 
-from injector.corrupt import Corruption, corrupt
+from injector.corrupt import Corruption, corrupt_for
 from injector.errors import FaultError, HarnessError
 from injector.etcd_tls import EtcdTls, etcd3_arguments
 from injector.finding import REGISTRY, AtRestSurroundings, Census, Stored, check_at_rest, key_text
 from injector.rules import Firing, Rule
 from injector.targets import Channel
 from injector.undo import UndoFolder, Undone
+from injector.writers import writer_of
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -65,13 +66,14 @@ class AtRest:
         check_at_rest(rule, Channel.AT_REST_WRITE)
         with self._connected() as etcd:
             census = Census(etcd.range(REGISTRY, _PREFIX_END), r0)
-            stored, identified = census.find(rule.target)
+            stored, identified = census.find(rule.target, etcd.before)
             for _ in range(_ATTEMPTS):
                 corruption = _corrupted(rule, stored, census, etcd)
                 goes_to = stored if corruption.key is None else _only(etcd.range(corruption.key), corruption.key)
                 record = self._records.write(
                     rule, key=goes_to.key, mod_revision=goes_to.mod_revision, value=goes_to.value
                 )
+                actor = writer_of(stored.value, etcd.before(stored))
                 at_s = time.monotonic()
                 revision = etcd.put_if(goes_to.key, corruption.after, mod_revision=goes_to.mod_revision)
                 if revision is not None:
@@ -88,6 +90,8 @@ class AtRest:
                         field_after=corruption.field_after,
                         accepted=True,
                         revision=revision,
+                        field=corruption.field,
+                        actor=actor,
                     )
                 record.unlink()
                 stored = _only(etcd.range(stored.key), stored.key)
@@ -100,8 +104,9 @@ class AtRest:
         firing's operation is `preview`. Raises as `inject` does."""
         with self._connected() as etcd:
             census = Census(etcd.range(REGISTRY, _PREFIX_END), r0)
-            stored, identified = census.find(rule.target)
+            stored, identified = census.find(rule.target, etcd.before)
             corruption = _corrupted(rule, stored, census, etcd)
+            actor = writer_of(stored.value, etcd.before(stored))
         return Firing(
             rule_id=rule.id,
             at_s=time.monotonic(),
@@ -114,6 +119,8 @@ class AtRest:
             field_before=corruption.field_before,
             field_after=corruption.field_after,
             told=corruption.delivery.told,
+            field=corruption.field,
+            actor=actor,
             note="" if corruption.key is None else f"it would be written under {key_text(corruption.key)}",
         )
 
@@ -143,7 +150,7 @@ class AtRest:
 
 def _corrupted(rule: Rule, stored: Stored, census: Census, etcd: _Etcd) -> Corruption:
     around = AtRestSurroundings(census, partial(etcd.before, stored))
-    return corrupt(stored.value, rule.model, rule.parameters, rule.target.field, around=around)
+    return corrupt_for(rule, stored.value, around=around)
 
 
 def _only(found: list[Stored], key: bytes) -> Stored:

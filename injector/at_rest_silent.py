@@ -21,12 +21,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from injector.bbolt import Live, Member, opened
-from injector.corrupt import corrupt
+from injector.corrupt import corrupt_for
 from injector.errors import FaultError, HarnessError
 from injector.finding import REGISTRY, AtRestSurroundings, Census, Stored, check_at_rest, key_text
 from injector.rules import Firing, Rule
 from injector.targets import Channel
 from injector.undo import UndoFolder, Undone, UndoRecord
+from injector.writers import writer_of
 
 __all__ = ["AtRestSilent"]
 
@@ -62,7 +63,7 @@ class AtRestSilent:
             found = live[stored.key]
             _agree(found, members)
             around = AtRestSurroundings(census, lambda: None)
-            corruption = corrupt(stored.value, rule.model, rule.parameters, rule.target.field, around=around)
+            corruption = corrupt_for(rule, stored.value, around=around)
             if corruption.key is not None:
                 raise FaultError(f"{rule.model} needs another key's revision; in this channel a value changes in place")
             self._records.write(
@@ -83,6 +84,8 @@ class AtRestSilent:
             field_before=corruption.field_before,
             field_after=corruption.field_after,
             accepted=True,
+            field=corruption.field,
+            actor=writer_of(stored.value, None),
         )
 
     def pending(self) -> tuple[Path, ...]:

@@ -1,12 +1,15 @@
-"""Which stored object a rule at rest is about: its identity among all that is stored."""
+"""Which stored object a rule at rest is about, among all that is stored."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from injector.aim import Aim
 from injector.codec import read_meta
+from injector.conditions import Condition
+from injector.corrupt import carries_role
 from injector.errors import CodecError, FaultError
 from injector.faults import MODELS
 from injector.identity import Identified, IdentityTracker
@@ -57,19 +60,52 @@ class Census:
         known = ((stored, tracker.get(key_text(stored.key))) for stored in everything)
         self._known = [(stored, identified) for stored, identified in known if identified is not None]
 
-    def find(self, target: Target) -> tuple[Stored, Identified]:
-        """The object that has the target's identity, or that has it as its own name (`Pod/default/web-6f7f9-abcde`).
-        FaultError, naming near ones, if none has."""
-        kin = [each for each in self._known if (each[1].kind, each[1].group) == (target.kind, target.group)]
-        for stored, found in kin:
-            if found.identity == target.identity:
+    def find(
+        self, target: Target, earlier: Callable[[Stored], bytes | None] = lambda _: None
+    ) -> tuple[Stored, Identified]:
+        """The object that the target means, of several the first by key; instead of its identity an object's own name
+        will do (`Pod/default/web-6f7f9-abcde`). `earlier` gives the version before the one that is stored. FaultError,
+        naming near ones, if none is meant, or the target's condition does not hold."""
+        target = self._by_own_name(target)
+        aim = Aim(target)
+        self._check_condition(aim.condition)
+        siblings, near = list[str](), list[str]()
+        for stored, found in sorted(self._known, key=lambda known: known[0].key):
+            why = aim.misses(found, stored.value)
+            if why is None and target.by:
+                why = aim.not_by(stored.value, earlier(stored))
+            if why is None and target.role and not _has(stored, target):
+                why = f"has no field with the role {target.role}"
+            if why is None:
                 return stored, found
-        for stored, found in kin:
-            if _own_name(found.kind, stored.value) == target.identity:
-                return stored, found
-        raise FaultError(
-            f"no stored {target.group or 'core'} object is {target.identity}{_there(target.identity, kin)}"
-        )
+            if not aim.named(found):
+                siblings += [found.identity] if why else []
+            else:
+                near.append(f"{found.identity} ({why})")
+        if not siblings and not near:
+            siblings = [found.identity for found in self._kin(target).values()]
+        hint = _listed("; there is ", siblings) + _listed("; nearest: ", near)
+        raise FaultError(f"no stored {target.group or 'core'} object is {target.named}{hint}")
+
+    def _kin(self, target: Target) -> dict[Stored, Identified]:
+        kind = (target.kind, target.group)
+        return {stored: found for stored, found in self._known if (found.kind, found.group) == kind}
+
+    def _by_own_name(self, target: Target) -> Target:
+        kin = self._kin(target)
+        if not target.identity or any(found.identity == target.identity for found in kin.values()):
+            return target
+        named = (found for stored, found in kin.items() if _own_name(found.kind, stored.value) == target.identity)
+        found = next(named, None)
+        return replace(target, identity=found.identity) if found is not None else target
+
+    def _check_condition(self, condition: Condition | None) -> None:
+        if condition is None:
+            return
+        stored = self.other(condition.identity)
+        if stored is None or not condition.holds(stored.value):
+            found = condition.found(stored.value if stored is not None else None)
+            raise FaultError(f"the rule waits for {condition.text}; {found}")
 
     def other(self, identity: str) -> Stored | None:
         """The object of that identity, of whichever group; None if there is none."""
@@ -85,15 +121,6 @@ def _own_name(kind: str, value: bytes) -> str:
     return "/".join(part for part in (kind, meta.namespace, meta.name) if part)
 
 
-def _there(identity: str, kin: Sequence[tuple[Stored, Identified]]) -> str:
-    """In words, what else there is: those of the same stem, or some of the kind."""
-    others = sorted(found.identity for _, found in kin)
-    stem = identity.partition("#")[0]
-    others = [each for each in others if each.partition("#")[0] == stem] or others
-    shown = ", ".join(others[:_SHOWN]) + (", …" if len(others) > _SHOWN else "")
-    return f"; there {'is' if len(others) == 1 else 'are'} {shown}" if others else ""
-
-
 @dataclass(frozen=True, slots=True)
 class AtRestSurroundings:
     """What a fault model may ask (injector.faults.Surroundings). `earlier` gives the version before the one at hand."""
@@ -107,6 +134,17 @@ class AtRestSurroundings:
     def other(self, identity: str) -> tuple[bytes, bytes] | None:
         found = self.census.other(identity)
         return (found.key, found.value) if found is not None else None
+
+
+def _has(stored: Stored, target: Target) -> bool:
+    try:
+        return carries_role(stored.value, target.kind, target.role)
+    except CodecError:
+        return False
+
+
+def _listed(words: str, names: list[str]) -> str:
+    return words + ", ".join(sorted(names)[:_SHOWN]) + (", …" if len(names) > _SHOWN else "") if names else ""
 
 
 def key_text(key: bytes) -> str:

@@ -4,9 +4,11 @@ kube-apiserver notes for every manager (and operation, and subresource) which fi
 (apimachinery v0.36.3, pkg/util/managedfields). It does not note who wrote last, so that is concluded:
 
     a create                 the entry that there is
-    an update, the value     whose entry is new or another than before; where none is (a heartbeat writes fields that it
-    before it known          owns already, and an entry's time then stays as it was): who owns a field that changed
-    the same, not known      whose entry has the newest time
+    an update, the value     whose entry is new, has another time or names more fields than before; where there is none,
+    before it known          whose names fewer; where no entry changed (a heartbeat writes fields that it owns already,
+                             and an entry's time then stays as it was), who owns a field that changed. What nobody owns
+                             (a pod's binding, a deletionTimestamp) has no author
+    the same, not known      whose entry has the newest time, or none (of a scale it has none)
 
 Of several that are left the newest count, to the second; where those are of several managers nobody can tell which. A
 delete has no author: managedFields say nothing of it. Who writes past field management (an editor of etcd's keys, or
@@ -34,10 +36,9 @@ def writers_of(value: bytes, before: bytes | None) -> tuple[str, ...]:
     entries = _entries(tree)
     if before is not None:
         old = _tree(before)
-        known = _entries(old)
-        entries = [entry for entry in entries if entry not in known] or _owners(entries, old, tree)
+        entries = _changed_entries(_entries(old), entries) or _owners(entries, old, tree)
     newest = max((entry.time for entry in entries), default="")
-    return tuple(sorted({entry.manager for entry in entries if entry.time == newest and entry.manager}))
+    return tuple(sorted({entry.manager for entry in entries if entry.time in ("", newest) and entry.manager}))
 
 
 def writer_of(value: bytes, before: bytes | None) -> str:
@@ -69,6 +70,27 @@ def _entries(tree: Tree) -> list[_Entry]:
 def _entry(entry: Tree) -> _Entry:
     about = tuple(str(entry.get(name, "")) for name in ("operation", "subresource", "apiVersion"))
     return _Entry(str(entry.get("manager", "")), str(entry.get("time", "")), about, entry.get("fieldsV1"))
+
+
+def _changed_entries(before: Sequence[_Entry], after: Sequence[_Entry]) -> list[_Entry]:
+    """The entries that tell of a write: another manager's write may have taken fields out of an entry, but never puts
+    any in, nor sets its time."""
+    known = {(entry.manager, entry.about): entry for entry in before}
+    gained, lost = list[_Entry](), list[_Entry]()
+    for entry in after:
+        old = known.get((entry.manager, entry.about))
+        if old is None or old.time != entry.time or not _within(entry.owned, old.owned):
+            gained.append(entry)
+        elif entry != old:
+            lost.append(entry)
+    return gained or lost
+
+
+def _within(owned: JSONValue, wider: JSONValue) -> bool:
+    """Whether every field that `owned` names is named by `wider`."""
+    if not isinstance(owned, dict) or not isinstance(wider, dict):
+        return owned == wider
+    return all(name in wider and _within(below, wider[name]) for name, below in owned.items())
 
 
 def _owners(entries: Sequence[_Entry], before: Tree, after: Tree) -> list[_Entry]:

@@ -14,8 +14,8 @@ import pytest
 import injector.at_rest
 from campaigns.clusters.sandbox import pki
 from injector.at_rest import AtRest, Undone
-from injector.codec import locate
-from injector.corrupt import Corruption, corrupt
+from injector.codec import locate, rewrite, to_tree
+from injector.corrupt import Corruption, corrupt, corrupt_for
 from injector.errors import FaultError, HarnessError
 from injector.etcd_tls import EtcdTls
 from injector.rules import Rule
@@ -23,6 +23,7 @@ from injector.targets import Channel, Target
 from tests.injector.conftest import Etcd, connected, free_port, start_etcd, stop
 from tests.injector.stored import KEYS, golden
 from tests.injector.test_identity import stored
+from tests.injector.test_writers import versions
 
 WEB, DEPLOYMENT = KEYS["deployment"], golden("deployment")
 TARGET = Target(kind="Deployment", identity="Deployment/default/web", group="apps", field="spec.replicas")
@@ -158,13 +159,13 @@ def test_a_writer_in_between_is_noticed_and_the_newer_value_is_what_gets_changed
     newer = corrupt(DEPLOYMENT, "value-set", {"value": 5}, "spec.replicas").after
     calls: list[bytes] = []
 
-    def slow(value: bytes, *args: Any, **kwargs: Any) -> Corruption:
+    def slow(rule: Rule, value: bytes, **kwargs: Any) -> Corruption:
         calls.append(value)
         if len(calls) == 1:
             put(etcd, (WEB, newer))
-        return corrupt(value, *args, **kwargs)
+        return corrupt_for(rule, value, **kwargs)
 
-    monkeypatch.setattr(injector.at_rest, "corrupt", slow)
+    monkeypatch.setattr(injector.at_rest, "corrupt_for", slow)
     at_rest = AtRest(etcd.address, tmp_path)
     firing = at_rest.inject(RULE)
     assert calls == [DEPLOYMENT, newer] and (firing.before, firing.field_before) == (newer, 5)
@@ -257,3 +258,55 @@ def test_a_record_that_can_t_be_read_is_a_harness_error_and_stays(content: str, 
     with pytest.raises(HarnessError, match=r"r\.json"):
         AtRest(("127.0.0.1", 1), tmp_path).undo(record)
     assert record.exists()
+
+
+PODS = Target(kind="Pod", field="metadata.name", labels="app in (a, b)")
+
+
+def labelled(name: str, app: str) -> tuple[str, bytes]:
+    value = stored("Pod", name, "default")
+    tree: Any = to_tree(value)
+    tree["metadata"]["labels"] = {"app": app}
+    return f"/registry/pods/default/{name}", rewrite(value, tree)
+
+
+def test_of_several_objects_that_the_labels_fit_the_first_by_key_is_changed_and_told(
+    etcd: Etcd, tmp_path: Path
+) -> None:
+    put(etcd, labelled("z", "a"), labelled("y", "c"), labelled("x", "b"))
+    rule = replace(RULE, target=PODS, parameters={"value": "changed"})
+    assert AtRest(etcd.address, tmp_path / "undo").inject(rule).identity == "Pod/default/x"
+    none = replace(rule, target=replace(PODS, labels="app=d", namespace="default"))
+    with pytest.raises(FaultError) as refused:
+        AtRest(etcd.address, tmp_path / "undo").inject(none)
+    assert str(refused.value) == (
+        "no stored core object is any Pod in default with app=d; nearest: Pod/default/changed (has app=b, not "
+        "app=d), Pod/default/y (has app=c, not app=d), Pod/default/z (has app=a, not app=d)"
+    )
+
+
+def test_a_role_and_an_author_choose_what_is_changed_at_rest(etcd: Etcd, tmp_path: Path) -> None:
+    values = [value for _, value in versions(WEB)]
+    put(etcd, *((WEB, value) for value in values[:4]))
+    rule = replace(RULE, target=Target(kind="Deployment", group="apps", role="replicas", by="kubectl"))
+    firing = AtRest(etcd.address, tmp_path / "undo").inject(rule)
+    assert (firing.field, firing.actor, firing.stream) == ("spec.replicas", "kubectl-label", "")
+    put(etcd, (WEB, values[4]), (WEB, values[5]))
+    with pytest.raises(FaultError, match=r"any Deployment; nearest: .*web \(written by kube-controller-manager; the"):
+        AtRest(etcd.address, tmp_path / "undo").inject(rule)
+    service = replace(rule, target=Target(kind="Deployment", group="apps", role="addresses"))
+    with pytest.raises(FaultError, match="Deployment/default/web has no field with the role addresses"):
+        AtRest(etcd.address, tmp_path / "undo").inject(service)
+
+
+def test_a_condition_has_to_hold_at_rest(etcd: Etcd, tmp_path: Path) -> None:
+    put(etcd, (WEB, DEPLOYMENT))
+    waiting = replace(RULE, target=replace(TARGET, after="Deployment/default/web Available=False"))
+    with pytest.raises(FaultError, match=r"waits for Deployment/default/web Available=False; .*Available=True"):
+        AtRest(etcd.address, tmp_path / "undo").inject(waiting)
+    gone = replace(RULE, target=replace(TARGET, after="Service/default/web exists"))
+    with pytest.raises(FaultError, match="there is no Service/default/web"):
+        AtRest(etcd.address, tmp_path / "undo").inject(gone)
+    assert get(etcd, WEB)[0] == DEPLOYMENT
+    holds = replace(RULE, target=replace(TARGET, after="Deployment/default/web Available"))
+    assert AtRest(etcd.address, tmp_path / "undo").inject(holds).accepted

@@ -300,3 +300,32 @@ def test_evidence_keeps_what_it_can_of_very_many_firings() -> None:
         call.response(response)
     assert len(channel.firings()) == 1000
     assert isinstance(channel._evidence, Evidence) and channel._evidence.fired_count == 1005
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (None, "the watch stream was reset 1.250 s later"),
+        (14, "the watch stream was ended by etcd with status 14 1.250 s later"),
+    ],
+)
+def test_a_watch_stream_that_breaks_off_after_a_firing_is_told(status: int | None, words: str) -> None:
+    now = [1.0]
+    channel = ReadsChannel(rule(), clock=lambda: now[0])
+    watch, other = call_of(channel, WATCH), call_of(channel, WATCH)
+    watch.response(watch_response(put(WEB, DEPLOYMENT)).SerializeToString())
+    now[0] = 2.25
+    other.ended(None)
+    assert watch.listening and channel.firings()[0].note == ""
+    watch.ended(status)
+    watch.ended(status)
+    assert channel.firings()[0].note == words and not watch.listening
+
+
+def test_what_becomes_of_a_watch_once_the_rule_is_disarmed_is_not_told() -> None:
+    channel = channel_of(rule())
+    watch = call_of(channel, WATCH)
+    watch.response(watch_response(put(WEB, DEPLOYMENT)).SerializeToString())
+    channel.disarmed()
+    watch.ended(None)
+    assert channel.firings()[0].note == ""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from injector.wire import frames as h2
-from injector.wire.inspection import Answer, Decision, Drop, Replace
+from injector.wire.inspection import Answer, Decision, Drop, Place, Replace
 from injector.wire.relay import MAX_MESSAGE_BYTES, Relay
 from tests.injector.wire.peers import (
     Client,
@@ -310,3 +310,13 @@ def test_open_calls_windows_move_with_upstreams_initial_window_size() -> None:
         h2.frame(h2.SETTINGS, 0, 0, b"\0\4" + (40_000).to_bytes(4, "big")) + h2.window_update(0, 1)
     )
     assert sum(len(f.payload) for f in frames_of(output.to_upstream)) == 10_000
+
+
+def test_an_inspector_is_told_where_a_call_is() -> None:
+    inspector = Inspecting()
+    relay = relay_with(inspector)
+    relay.connection = 4
+    encoder = hpack.Encoder()
+    relay.from_client(request_headers(encoder, 1) + request_headers(encoder, 17))
+    assert inspector.places == [Place(4, 1), Place(4, 17)]
+    assert (str(Place(4, 17)), str(Place())) == ("connection 4, stream 17", "")

@@ -26,6 +26,7 @@ from campaigns.workloads.user import User
 from classifiers.observation import ComponentHealth, Observation, PodFinal
 from injector.at_rest import AtRest
 from injector.channels.control import ForwarderClient
+from injector.conditions import parse_condition
 from injector.errors import ClusterError, FaultError
 from injector.rules import Firing, NearMiss, Rule
 from injector.targets import Channel
@@ -107,12 +108,9 @@ class Experiment:
 
     def _users_own(self, rule: Rule) -> bool:
         """Whether the message that carries the fault is the user's own request: they create each object once."""
-        return (
-            self._in_flight
-            and not rule.reread
-            and rule.target.identity in self._workload.asked_for
-            and rule.target.occurrence == 1
-        )
+        target = rule.target
+        first = target.occurrence == 1 and not target.by and not target.after
+        return self._in_flight and not rule.reread and first and target.identity in self._workload.asked_for
 
     def _arm(self, rule: Rule) -> None:
         known = [(key.encode(errors="surrogateescape"), stored.value) for key, stored in self._baseline.items()]
@@ -192,6 +190,10 @@ class Experiment:
             self._inject_at_rest(rule, history)
 
     def _inject_at_rest(self, rule: Rule, history: History) -> None:
+        if rule.target.after and not self._comes(rule.target.after, history):
+            why = f"the rule waits for {rule.target.after}, which never came"
+            self._near_misses = (NearMiss(identity=rule.target.named, why=why, times=1),)
+            return
         try:
             if rule.channel is Channel.AT_REST_SILENT:
                 with history.interrupted():
@@ -201,7 +203,18 @@ class Experiment:
                 firing = at_rest.inject(rule, r0=history.r0)
             self._firings = (firing,)
         except FaultError as error:
-            self._near_misses = (NearMiss(identity=rule.target.identity, why=str(error), times=1),)
+            self._near_misses = (NearMiss(identity=rule.target.named, why=str(error), times=1),)
+
+    def _comes(self, after: str, history: History) -> bool:
+        """Waits until that condition is stored; False if it does not come in time."""
+        condition = parse_condition(after)
+        kind = condition.identity.partition("/")[0]
+
+        def holds() -> bool:
+            found = (o for o in history.of_kind(kind) if o.who.identity == condition.identity)
+            return any(condition.holds(o.value) for o in found)
+
+        return history.wait(holds, deadline=time.monotonic() + self._limits.settle_s)
 
     def _settle(self, history: History, prober: Prober, *, after_fault: bool = False) -> float | None:
         """Waits for rest, noting the milestones on the way; returns when it came, None if the deadline came first.

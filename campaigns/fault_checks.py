@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import cache
 
 from campaigns.spec_problems import did_you_mean
@@ -16,9 +16,12 @@ from injector.codec import encode_scalar, integer_range
 from injector.codec.nodes import INT_OR_STRING, LEAF_FIELDS
 from injector.codec.paths import parse_path
 from injector.codec.table import SCALARS, Field, shipped_table
+from injector.conditions import parse_condition
 from injector.errors import CodecError, FaultError, Problem
 from injector.faults import MODELS, Scope
+from injector.roles import check_role
 from injector.rules import JSONValue
+from injector.selectors import parse_selector
 from injector.targets import Channel
 
 __all__ = ["check_document", "check_fault", "groups_of", "preferred_group", "scalar_type"]
@@ -97,13 +100,14 @@ def _between(fault: dict[str, JSONValue]) -> Found:
     yield from _check_component(channel, target.get("component"))
     kind, identity = target.get("kind"), target.get("identity")
     if kind in _REQUESTS:
-        yield from _check_request(channel, str(kind), identity)
+        yield from _check_request(channel, str(kind), target)
     elif isinstance(kind, str):
         yield from _check_kind(kind, target.get("group"))
     if isinstance(identity, str) and kind not in _REQUESTS:
         yield from _check_identity(identity, kind)
+    yield from _check_choice(target)
     if isinstance(model, str) and model in MODELS:
-        yield from _check_scope(model, target.get("field"))
+        yield from _check_scope(model, target.get("field"), target.get("role"))
     yield from _check_field(fault, target)
 
 
@@ -111,7 +115,8 @@ _REQUESTS = ("etcd:Compact", "etcd:LeaseGrant")
 """What kube-apiserver asks of etcd that is no object (injector.channels.etcd): kind and identity alike."""
 
 
-def _check_request(channel: JSONValue, kind: str, identity: JSONValue) -> Found:
+def _check_request(channel: JSONValue, kind: str, target: dict[str, JSONValue]) -> Found:
+    identity = target.get("identity")
     if channel != Channel.APISERVER_TO_ETCD:
         yield (
             "target.kind",
@@ -119,6 +124,39 @@ def _check_request(channel: JSONValue, kind: str, identity: JSONValue) -> Found:
         )
     if identity != kind:
         yield "target.identity", f"expected {kind}, as the kind, got {identity!r}"
+    for name in ("namespace", "labels", "role", "by"):
+        if target.get(name) is not None:
+            yield f"target.{name}", f"{kind} is a request and no object: expected none, got {target[name]!r}"
+
+
+def _check_choice(target: dict[str, JSONValue]) -> Found:
+    """What a target asks for besides kind and identity."""
+    for name, read in _CHOICES.items():
+        text = target.get(name)
+        if isinstance(text, str) and text:
+            try:
+                read(text)
+            except FaultError as error:
+                yield f"target.{name}", str(error)
+    for name in ("namespace", "labels"):
+        if target.get("identity") and target.get(name):
+            yield f"target.{name}", f"{target['identity']} is one object already: expected none, got {target[name]!r}"
+    if target.get("field") is not None and target.get("role"):
+        yield "target.role", f"the target names the field {target['field']}: expected none, got {target['role']!r}"
+
+
+def _check_namespace(text: str) -> None:
+    if not _NAMESPACE.fullmatch(text):
+        raise FaultError(f"expected a namespace's name, such as default, got {text!r}")
+
+
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_CHOICES: dict[str, Callable[[str], object]] = {
+    "namespace": _check_namespace,
+    "labels": parse_selector,
+    "role": check_role,
+    "after": parse_condition,
+}
 
 
 _OPERATIONS: dict[JSONValue, tuple[str, ...]] = {
@@ -161,10 +199,12 @@ def _check_identity(identity: str, kind: JSONValue) -> Found:
         yield "target.identity", f"expected it to begin with {kind}/, got {identity!r}"
 
 
-def _check_scope(model: str, field: JSONValue) -> Found:
+def _check_scope(model: str, field: JSONValue, role: JSONValue) -> Found:
     scope = MODELS[model].scope
-    if scope in (Scope.FIELD, Scope.PART) and field is None:
+    if scope in (Scope.FIELD, Scope.PART) and field is None and role is None:
         yield "target.field", f"is missing: {model} changes a field"
+    if scope is Scope.MESSAGE and role is not None:
+        yield "target.role", f"{model} is done to the whole message: expected no role, got {role!r}"
     if scope is Scope.MESSAGE and field is not None:
         yield "target.field", f"{model} is done to the whole message: expected no field, got {field!r}"
 

@@ -97,6 +97,11 @@ def _target(rule: Rule) -> dict[str, JSONValue]:
         "identity": target.identity,
         "field": target.field,
         "occurrence": target.occurrence,
+        "namespace": target.namespace or None,
+        "labels": target.labels or None,
+        "role": target.role or None,
+        "by": target.by or None,
+        "after": target.after or None,
     }
 
 

@@ -13,6 +13,11 @@
         model: value-set
         parameters: {value: wax}
         target: {kind: Service, identity: Service/default/web, field: "spec.selector[app]", occurrence: 1}
+      - why: the third pod that is bound once the Deployment was there is lost
+        channel: apiserver-to-etcd
+        model: drop
+        target: {kind: Pod, namespace: default, labels: "app=web", after: "Deployment/default/web Available",
+                 by: kubelet, occurrence: 3}   # all but kind may be left out
 
 Unknown keys are refused; all problems are reported at once, each with file and path. The models hold what can be said
 of one value; what needs two of them (a model and its parameters, a kind and its fields) is in campaigns.fault_checks.
@@ -88,10 +93,32 @@ class TargetSpec(Model):
 
     kind: str = Field(min_length=1, description="Kind of the object, as the API spells it")
     group: str | None = Field(None, description="API group; left out, it is found from the kind")
-    identity: str = Field(
-        min_length=1, description="KIND/NAMESPACE/NAME, KIND/NAME without namespace, #N for the n-th of its owner"
+    identity: str | None = Field(
+        None,
+        min_length=1,
+        description="KIND/NAMESPACE/NAME, KIND/NAME without namespace, #N for the n-th of its owner; null: any object "
+        "of the kind that namespace and labels fit",
+    )
+    namespace: str | None = Field(None, min_length=1, description="Without identity: only objects in it, e.g. default")
+    labels: str | None = Field(
+        None, min_length=1, description="Without identity: only objects that this selector fits, e.g. app=web,tier!=db"
     )
     field: str | None = Field(None, description="Path of the field, e.g. spec.selector[app]; null: the whole message")
+    role: str | None = Field(
+        None,
+        min_length=1,
+        description="Instead of field: the first of that role that the model fits, e.g. replicas or owner-reference",
+    )
+    by: str | None = Field(
+        None,
+        min_length=1,
+        description="Only what a field manager wrote whose name begins so, e.g. kube-controller-manager",
+    )
+    after: str | None = Field(
+        None,
+        min_length=1,
+        description="Count only from when this held, e.g. Deployment/default/web Available, Node/node-1 Ready=False",
+    )
     operation: Literal["put", "delete", "range", "watch", "txn-range"] | None = Field(
         None, description="Only messages of this kind: put and delete of writes, the others of reads; null: any"
     )

@@ -111,10 +111,12 @@ _NO = _Agreement()
 def signature_of(rule: Rule, verdict: Verdict, observation: Observation | None) -> Signature:
     """The signature of an experiment: what was armed, how it was judged, what could not be decoded in the end."""
     target = rule.target
+    fired = observation.firings if observation else ()
+    field = target.field or next((firing.field for firing in fired if firing.field), None)
     return Signature(
         kind=target.kind,
-        field=target.field,
-        role=role_of(target.kind, target.field) if target.field else None,
+        field=field,
+        role=role_of(target.kind, field) if field else None,
         model=rule.model,
         channel=rule.channel,
         orchestrator=verdict.orchestrator,

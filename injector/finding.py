@@ -66,7 +66,7 @@ class Census:
         """The object that the target means, of several the first by key; instead of its identity an object's own name
         will do (`Pod/default/web-6f7f9-abcde`). `earlier` gives the version before the one that is stored. FaultError,
         naming near ones, if none is meant, or the target's condition does not hold."""
-        target = self._by_own_name(target)
+        target = self.by_own_name(target)
         aim = Aim(target)
         self._check_condition(aim.condition)
         siblings, near = list[str](), list[str]()
@@ -91,7 +91,9 @@ class Census:
         kind = (target.kind, target.group)
         return {stored: found for stored, found in self._known if (found.kind, found.group) == kind}
 
-    def _by_own_name(self, target: Target) -> Target:
+    def by_own_name(self, target: Target) -> Target:
+        """The target with the stable identity of the object that has its identity as own name; as it is where there is
+        none, or where the identity is a stable one."""
         kin = self._kin(target)
         if not target.identity or any(found.identity == target.identity for found in kin.values()):
             return target

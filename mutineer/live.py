@@ -66,7 +66,7 @@ def _story(record: ExperimentRecord) -> str:
     rule = record.planned.rule
     if rule is None:
         return f"golden run of {record.planned.workload}"
-    return record.planned.why or f"{rule.model} on {rule.target.identity}"
+    return record.planned.why or f"{rule.model} on {rule.target.named}"
 
 
 class _Counts:

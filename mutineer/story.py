@@ -16,7 +16,7 @@ from classifiers.observation import Observation
 from classifiers.verdict import OrchestratorFailure, State, Verdict
 from injector.rules import Firing
 from mutineer.report.hexdump import Piece, compare
-from mutineer.report.sentences import change_of, what_was_done
+from mutineer.report.sentences import change_of, evidence_of, what_was_done
 
 __all__ = ["SEVERITY", "story"]
 
@@ -89,8 +89,11 @@ def _what(record: ExperimentRecord) -> Iterator[RenderableType]:
     if firing is not None:
         change = change_of(firing)
         if change is not None:
-            yield _indented(Text(f"field    {change[0]} → {change[1]}"))
+            path = f"{firing.field}: " if firing.field is not None else ""
+            yield _indented(Text(f"field    {path}{change[0]} → {change[1]}"))
         yield _indented(Text(f"key      {firing.key}" + (f" at revision {firing.revision}" if firing.revision else "")))
+        for name, words in evidence_of(firing):
+            yield _indented(Text(f"{name:9}{words}"))
         if firing.note:
             yield _indented(Text(f"note     {firing.note}"))
         yield from _bytes(firing)

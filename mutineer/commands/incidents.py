@@ -248,7 +248,7 @@ def _match_record(record: ExperimentRecord, catalogue: Sequence[Incident], top: 
 def _headline(record: ExperimentRecord) -> str:
     rule, verdict = record.planned.rule, record.verdict
     assert rule is not None
-    what = f"{rule.model} {rule.target.field or 'message'} of {rule.target.identity}"
+    what = f"{rule.model} {rule.target.field or 'message'} of {rule.target.named}"
     return f"{record.planned.id}  {what}  →  {verdict.orchestrator or verdict.state}"
 
 

@@ -46,14 +46,25 @@ _OPTIONS = {
     "model": "--model",
     "parameters": "--set",
     "parameters.value": "--value",
+    "target.after": "--after",
+    "target.by": "--by",
     "target.field": "--field",
     "target.group": "--group",
     "target.identity": "OBJECT",
     "target.kind": "OBJECT",
+    "target.labels": "--labels",
+    "target.namespace": "--namespace",
     "target.occurrence": "--occurrence",
     "target.operation": "--operation",
+    "target.role": "--role",
 }
 """Where in a spec → which option says it here."""
+
+
+def _complete_roles(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from injector.roles import roles
+
+    return [role for role in roles() if role.startswith(incomplete)]
 
 
 def _complete_models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -67,6 +78,12 @@ def _complete_models(context: click.Context, parameter: click.Parameter, incompl
 @click.option("--cluster", default="default", show_default=True, metavar="NAME", shell_complete=complete_sandboxes,
               help="Which sandbox.")  # fmt: skip
 @click.option("--field", metavar="PATH", help="Of the object, such as 'spec.selector[app]' (`mutineer fields KIND`).")
+@click.option("--role", metavar="ROLE", shell_complete=_complete_roles,
+              help="Instead of --field: the first of that role that fits, such as replicas.")  # fmt: skip
+@click.option("--labels", "-l", metavar="SELECTOR", help="With KIND alone: such as 'app=web,tier!=db'.")
+@click.option("--namespace", "-n", metavar="NAME", help="With KIND alone: such as default.")
+@click.option("--by", metavar="MANAGER", help="Only what it wrote, such as kube-controller-manager (or its beginning).")
+@click.option("--after", metavar="CONDITION", help="Count only from then, such as 'Deployment/default/web Available'.")
 @click.option("--model", metavar="MODEL", shell_complete=_complete_models,
               help="Fault model, see `mutineer faults list` (default with --value: value-set).")  # fmt: skip
 @click.option("--value", metavar="VALUE", help="Short for --set value=VALUE.")
@@ -94,6 +111,11 @@ def command(
     target: str | None,
     cluster: str,
     field: str | None,
+    role: str | None,
+    labels: str | None,
+    namespace: str | None,
+    by: str | None,
+    after: str | None,
     model: str | None,
     value: str | None,
     parameters: Sequence[str],
@@ -110,8 +132,9 @@ def command(
 ) -> None:
     """Inject one fault into a running sandbox.
 
-    OBJECT is KIND/NAMESPACE/NAME, or KIND/NAME for what has no namespace. The value before is recorded first, so that
-    --undo puts it back; `mutineer sandbox reset` undoes everything.
+    OBJECT is KIND/NAMESPACE/NAME, KIND/NAME for what has no namespace, or KIND alone for any object of it that
+    --namespace and --labels fit (at rest the first by key; in messages all of them count). The value before is
+    recorded first, so that --undo puts it back; `mutineer sandbox reset` undoes everything.
 
     \b
     Examples:
@@ -119,6 +142,8 @@ def command(
       mutineer inject Service/default/web --field 'spec.selector[app]' --value wec
       mutineer inject Deployment/default/web --field spec.replicas --model bit-flip --set bit=4 \\
         --channel apiserver-to-etcd --wait 120
+      mutineer inject Pod -n default -l app=web --role node-name --value node-9 --by kubelet \\
+        --after 'Deployment/default/web Available' --channel apiserver-to-etcd
       mutineer inject --undo
     """
     from campaigns.clusters.sandbox import outside
@@ -130,7 +155,8 @@ def command(
         return
     if target is None:
         raise click.UsageError("OBJECT is missing, such as Service/default/web (or --status, --disarm, --undo)")
-    fault = _fault(target, field, model, value, parameters, channel, group, operation, occurrence)
+    chosen = {"namespace": namespace, "labels": labels, "role": role, "by": by, "after": after}
+    fault = _fault(target, field, model, value, parameters, channel, group, operation, occurrence, **chosen)
     rule = {"id": _ID, **fault, "times": _times(times), "reread": reread}
     folder = outside.find_running(cluster).config.folder
     done = _asked(folder, {"do": "inject", "rule": rule, "dry_run": dry_run})
@@ -150,11 +176,13 @@ def _fault(
     group: str | None,
     operation: str | None,
     occurrence: int,
+    **chosen: str | None,
 ) -> dict[str, JSONValue]:
-    """As a spec has it. InputError with every problem at once."""
+    """As a spec has it; `chosen` are a target's texts. InputError with every problem at once."""
     from campaigns.fault_checks import check_fault, preferred_group, scalar_type
 
-    kind = target.partition("/")[0]
+    kind, slash, _ = target.partition("/")
+    one = slash or kind.startswith("etcd:")
     group = preferred_group(kind) if group is None else group
     type_name = scalar_type(kind, group, field) if field is not None else None
     given: dict[str, JSONValue] = {}
@@ -172,12 +200,15 @@ def _fault(
         "target": {
             "kind": kind,
             "group": group,
-            "identity": target,
+            **({"identity": target} if one else {}),
             "field": field,
+            **{name: text for name, text in chosen.items() if text is not None},
             "operation": operation,
             "occurrence": occurrence,
         },
     }
+    empty = [name for name, text in chosen.items() if text == ""]
+    problems += [Problem("command line", f"--{name}", "expected a text that is not empty, got ''") for name in empty]
     if fault["model"] is None:
         problems.append(Problem("command line", "--model", "is missing (`mutineer faults list`), or --value"))
     problems += [_of_option(problem) for problem in check_fault(fault, file="command line", where="")]
@@ -334,7 +365,7 @@ def _sheet(firing: Firing, undo: str | None) -> Text:
 
     from campaigns.redaction import holds_secret
     from mutineer.report.hexdump import compare
-    from mutineer.report.sentences import change_of
+    from mutineer.report.sentences import change_of, evidence_of
 
     secret = holds_secret(firing)
     bytes_ = compare(firing.before, firing.after, span=firing.span, redacted=secret)
@@ -343,10 +374,12 @@ def _sheet(firing: Firing, undo: str | None) -> Text:
     revision = f" at revision {firing.revision}" if firing.revision is not None else ""
     lines = [("object", firing.identity), ("key", firing.key)]
     if change := change_of(firing):
-        lines.append(("field", f"{change[0]} → {change[1]}"))
+        path = f"{firing.field}: " if firing.field is not None else ""
+        lines.append(("field", f"{path}{change[0]} → {change[1]}"))
     lines.append(("size", f"{bytes_.before_bytes} → {bytes_.after_bytes} bytes"))
     fate = f"{firing.operation}, {fates[firing.accepted]}{revision}{told}"
     lines.append(("done", "nothing: a dry run" if firing.operation == "preview" else fate))
+    lines += evidence_of(firing)
     lines += [("note", firing.note)] if firing.note else []
     lines += [("undo", undo)] if undo else []
     sheet = Text()

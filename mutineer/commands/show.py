@@ -19,7 +19,7 @@ from classifiers.golden import Baseline
 from classifiers.verdict import ClientFailure, OrchestratorFailure, State
 from injector.errors import InputError
 from injector.rules import JSONValue
-from mutineer.report.sentences import object_name
+from mutineer.report.sentences import target_name
 from mutineer.story import SEVERITY, story
 
 __all__ = ["command", "print_summary"]
@@ -111,9 +111,9 @@ def _print_run(console: Console, run: Run) -> None:
 def _row(record: ExperimentRecord) -> tuple[Text, ...]:
     rule, verdict = record.planned.rule, record.verdict
     assert rule is not None
-    field = f" {rule.target.field}" if rule.target.field else ""
+    field = f" {rule.target.field or rule.target.role}" if rule.target.field or rule.target.role else ""
     at_rest = {"at-rest-write": " at rest", "at-rest-silent": " at rest, silently"}.get(rule.channel, "")
-    what = f"{rule.model}{at_rest}: {rule.target.kind} {object_name(rule.target.identity)}{field}"
+    what = f"{rule.model}{at_rest}: {rule.target.kind} {target_name(rule.target)}{field}"
     cluster = verdict.orchestrator.value if verdict.orchestrator else verdict.state.value
     style = SEVERITY[verdict.orchestrator] if verdict.orchestrator else "magenta"
     aware = {True: "yes", False: "no", None: "-"}[verdict.aware]

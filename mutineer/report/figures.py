@@ -102,9 +102,11 @@ def cross_table(
 def role_label(record: ExperimentRecord) -> str:
     """The role of the field that was hit, "whole message" where none was."""
     rule = record.planned.rule
-    if rule is None or rule.target.field is None:
+    if rule is None or (rule.target.field is None and not rule.target.role):
         return "whole message"
-    return role_of(rule.target.kind, rule.target.field).value
+    fired = record.observation.firings if record.observation else ()
+    field = rule.target.field or next((firing.field for firing in fired if firing.field), None)
+    return role_of(rule.target.kind, field).value if field else rule.target.role
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from mutineer.report.figures import (
     wilson,
 )
 from mutineer.report.hexdump import Comparison, compare
-from mutineer.report.sentences import change_of, object_name, shown_parameters, what_was_done
+from mutineer.report.sentences import change_of, evidence_of, shown_parameters, target_name, what_was_done
 from mutineer.report.timeline import Timeline, draw
 
 __all__ = [
@@ -295,8 +295,8 @@ def _experiment(
         sentence=what_was_done(rule, firings[0] if firings else None),
         why=record.planned.why,
         kind=target.kind,
-        target=object_name(target.identity),
-        field=target.field,
+        target=target_name(target),
+        field=target.field or next((f.field for f in firings if f.field), None),
         role=role_label(record),
         model=rule.model,
         channel=rule.channel.value,
@@ -334,11 +334,16 @@ def _firing(firing: Firing) -> FiringView:
     return FiringView(
         key=firing.key,
         operation=firing.operation,
-        fate=fates[firing.accepted] + told + (f"; {firing.note}" if firing.note else ""),
+        fate="; ".join(filter(None, (fates[firing.accepted] + told, *_evidence(firing), firing.note))),
         change=change_of(firing),
         bytes=compare(firing.before, firing.after, span=firing.span, redacted=holds_secret(firing)),
         dropped=not firing.after,
     )
+
+
+def _evidence(firing: Firing) -> list[str]:
+    said = {"where": "on {}", "by": "written by {}", "read": "read by {}"}
+    return [said[topic].format(words) for topic, words in evidence_of(firing)]
 
 
 def _notes(seen: Observation) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -7,9 +7,18 @@ from collections.abc import Mapping
 
 from campaigns.redaction import holds_secret, is_secret_rule
 from injector.rules import Firing, JSONValue, Rule
-from injector.targets import Channel
+from injector.targets import Channel, Target
 
-__all__ = ["REDACTED", "change_of", "object_name", "shown_parameters", "shown_value", "what_was_done"]
+__all__ = [
+    "REDACTED",
+    "change_of",
+    "evidence_of",
+    "object_name",
+    "shown_parameters",
+    "shown_value",
+    "target_name",
+    "what_was_done",
+]
 
 MAX_VALUE = 120
 """Characters of a value that are shown; a longer one is cut with its length. Arbitrary: two lines of a table."""
@@ -44,10 +53,12 @@ def what_was_done(rule: Rule, firing: Firing | None) -> str:
     """Such as: `Flipped one bit of spec.selector[app] of Service default/web ("web" → "veb"), in its first write to
     etcd`."""
     target = rule.target
-    what = f"{target.kind} {object_name(target.identity)}"
-    if target.field is not None:
-        what = f"{target.field} of {what}"
-    models = _MESSAGE_MODELS if target.field is None else _FIELD_MODELS
+    identity = target.identity or (firing.identity if firing else "")
+    what = f"{target.kind} {object_name(identity)}" if identity else target.named
+    field = (firing.field if firing else None) or target.field
+    if field is not None or target.role:
+        what = f"{field or f'a field with the role {target.role}'} of {what}"
+    models = _MESSAGE_MODELS if field is None and not target.role else _FIELD_MODELS
     done = models.get(rule.model, f"Applied {rule.model} to {{what}}").replace("{what}", what)
     if rule.channel in (Channel.ETCD_TO_APISERVER, Channel.APISERVER_TO_COMPONENT):
         done = done.replace("the write of", "the news of")
@@ -63,20 +74,34 @@ def _values(firing: Firing | None) -> str:
 
 
 def _when(rule: Rule) -> str:
+    target = rule.target
     again = ", which kube-apiserver was restarted to read anew" if rule.reread else ""
+    author = f", written by {target.by}" if target.by else ""
+    author += f", after {target.after}" if target.after else ""
     if rule.channel is Channel.AT_REST_WRITE:
-        return ", put straight into etcd"
+        return f"{author}, put straight into etcd"
     if rule.channel is Channel.AT_REST_SILENT:
-        return f", in etcd's file while etcd was stopped{again}"
-    nth = _ORDINALS.get(rule.target.occurrence, f"{rule.target.occurrence}th")
+        return f"{author}, in etcd's file while etcd was stopped{again}"
+    nth = _ORDINALS.get(target.occurrence, f"{target.occurrence}th")
     often = "" if rule.times == 1 else " and every one after" if rule.times is None else f" and {rule.times - 1} after"
     if rule.channel is Channel.ETCD_TO_APISERVER:
-        return f", the {nth} time{often} that etcd told kube-apiserver of it{again}"
+        return f", the {nth} time{often} that etcd told kube-apiserver of it{author}{again}"
     if rule.channel is Channel.COMPONENT_TO_APISERVER:
-        return f", the {nth} time{often} that {rule.target.component or 'a component'} sent it to kube-apiserver"
+        return f", the {nth} time{often} that {target.component or 'a component'} sent it to kube-apiserver{author}"
     if rule.channel is Channel.APISERVER_TO_COMPONENT:
-        return f", the {nth} time{often} that kube-apiserver told {rule.target.component or 'a component'} of it"
-    return f", in its {nth} write to etcd{often}"
+        return f", the {nth} time{often} that kube-apiserver told {target.component or 'a component'} of it{author}"
+    return f", in its {nth} write to etcd{often}{author}"
+
+
+def target_name(target: Target) -> str:
+    """The object beside its kind: `default/web`, or `any in default with app=web`."""
+    return object_name(target.identity) if target.identity else target.named.replace(f"any {target.kind}", "any", 1)
+
+
+def evidence_of(firing: Firing) -> list[tuple[str, str]]:
+    """Where the message went, who had written it, who read what was changed, as (topic, words)."""
+    found = [("where", firing.stream), ("by", firing.actor), *(("read", words) for words in firing.consumed)]
+    return [(topic, words) for topic, words in found if words]
 
 
 def object_name(identity: str) -> str:

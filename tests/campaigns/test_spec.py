@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from campaigns import spec as spec_module
+from campaigns.plan import plan
 from campaigns.spec import (
     CampaignSpec,
     FaultSpec,
@@ -19,7 +20,7 @@ from campaigns.spec import (
     spec_to_json,
 )
 from injector.errors import InputError
-from injector.targets import Channel
+from injector.targets import Channel, Target
 from tests.campaigns.builders import SPEC
 
 FAULT = """
@@ -174,6 +175,69 @@ def test_every_mistake_is_one_problem_that_says_where_and_what_was_expected(text
     assert len(found) == 1
     assert found[0].startswith("campaign.yaml: ")
     assert expected in found[0]
+
+
+CHOSEN = """
+name: small
+faults:
+  - why: because
+    channel: {channel}
+    model: {model}
+    target: {target}
+"""
+
+
+def chosen(target: str, *, channel: str = "apiserver-to-etcd", model: str = "bit-flip, parameters: {bit: 1}") -> str:
+    name, _, rest = model.partition(", ")
+    return CHOSEN.format(channel=channel, model=name + (f"\n    {rest}" if rest else ""), target=target)
+
+
+def test_a_target_may_be_chosen_by_labels_role_author_and_condition() -> None:
+    text = chosen(
+        "{kind: Pod, namespace: default, labels: 'app=web,tier!=db', role: owner-reference, by: kubelet, "
+        "after: Deployment/default/web Available, occurrence: 3}"
+    )
+    (planned,) = [e.rule for e in plan(parse_spec(text, file="x.yaml")).experiments if e.rule]
+    assert planned.target == Target(
+        kind="Pod", namespace="default", labels="app=web,tier!=db", role="owner-reference", by="kubelet",
+        after="Deployment/default/web Available", occurrence=3,
+    )  # fmt: skip
+
+
+def test_every_wrong_choice_is_told_with_the_others() -> None:
+    text = chosen("{kind: Pod, namespace: De fault, labels: app in web, role: identidy, by: '', after: Available}")
+    assert problems(text) == [
+        "campaign.yaml: faults[0].target.namespace: expected a namespace's name, such as default, got 'De fault'",
+        "campaign.yaml: faults[0].target.labels: 'app in web', character 8: expected ( before the values, got 'web'",
+        "campaign.yaml: faults[0].target.role: expected one of dependency, identity, replicas, addresses, "
+        "image-and-command, status, metadata, other, owner-reference, label-or-selector, target-reference, node-name, "
+        "got 'identidy'",
+        "campaign.yaml: faults[0].target.by: expected a text that is not empty, got ''",
+        "campaign.yaml: faults[0].target.after: expected KIND/NAMESPACE/NAME and a condition, such as 'Deployment/"
+        "default/web Available', 'Node/node-1 Ready=False' or 'Service/default/web exists', got 'Available'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (chosen("{kind: Pod, identity: Pod/a/b, labels: a=b, role: status}"), "target.labels: Pod/a/b is one object"),
+        (chosen("{kind: Pod, identity: Pod/a/b, namespace: a, role: status}"), "target.namespace: Pod/a/b is one obj"),
+        (
+            chosen("{kind: Pod, role: status, field: spec.priority}"),
+            "target.role: the target names the field spec.prio",
+        ),
+        (chosen("{kind: Pod, role: status}", model="drop"), "target.role: drop is done to the whole message: expected"),
+        (chosen("{kind: Pod}"), "target.field: is missing: bit-flip changes a field"),
+        (
+            chosen("{kind: 'etcd:Compact', identity: 'etcd:Compact', by: kubelet}", model="drop"),
+            "target.by: etcd:Compact is a request and no object: expected none, got 'kubelet'",
+        ),
+    ],
+)
+def test_choices_that_do_not_go_together_are_one_problem(text: str, expected: str) -> None:
+    (found,) = problems(text)
+    assert expected in found
 
 
 def test_the_same_fault_twice_is_refused_however_it_is_written() -> None:

@@ -294,8 +294,8 @@ def test_a_role_and_an_author_choose_what_is_changed_at_rest(etcd: Etcd, tmp_pat
     put(etcd, (WEB, values[4]), (WEB, values[5]))
     with pytest.raises(FaultError, match=r"any Deployment; nearest: .*web \(written by kube-controller-manager; the"):
         AtRest(etcd.address, tmp_path / "undo").inject(rule)
-    service = replace(rule, target=Target(kind="Deployment", group="apps", role="addresses"))
-    with pytest.raises(FaultError, match="Deployment/default/web has no field with the role addresses"):
+    service = replace(rule, target=Target(kind="Deployment", group="apps", role="owner-reference"))
+    with pytest.raises(FaultError, match=r"Deployment/default/web \(has no field with the role owner-reference\)"):
         AtRest(etcd.address, tmp_path / "undo").inject(service)
 
 

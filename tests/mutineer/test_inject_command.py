@@ -78,6 +78,26 @@ def test_a_number_that_the_type_does_not_hold_is_stored_only_by_force() -> None:
     assert fault("Deployment/default/web", field="spec.replicas", value="2147483648", parameters=("force=true",))
 
 
+def test_a_kind_alone_is_any_object_that_the_options_choose() -> None:
+    found = fault(
+        "Pod", labels="app=web", namespace="default", role="node-name", by="kubelet", after="A/b Ready", value="x"
+    )
+    assert found["target"] == {
+        "kind": "Pod", "group": "", "field": None, "operation": None, "occurrence": 1, "labels": "app=web",
+        "namespace": "default", "role": "node-name", "by": "kubelet", "after": "A/b Ready",
+    }  # fmt: skip
+    assert fault("etcd:Compact", model="drop", channel="apiserver-to-etcd")["target"]["identity"] == "etcd:Compact"
+
+
+def test_every_wrong_choice_is_told_with_its_option() -> None:
+    wrong = {"labels": "a in b", "namespace": "A", "role": "x", "by": "", "after": "now"}
+    found = problems("Pod/default/web", value="x", field="spec.nodeName", **wrong)
+    options = [line.split(": ")[1] for line in found]
+    assert sorted(options) == [
+        "--after", "--by", "--labels", "--labels", "--namespace", "--namespace", "--role", "--role",
+    ]  # fmt: skip
+
+
 def test_an_object_or_an_action_but_not_both() -> None:
     for arguments in ([], ["Service/default/web", "--undo"]):
         done = CliRunner().invoke(command, arguments)
@@ -102,6 +122,15 @@ def test_what_was_done_is_shown_with_the_bytes_around_it() -> None:
     assert len(removed) == len(added) == 1
     assert removed[0].startswith("- 0003b0  62 1a") and added[0].startswith("+ 0003b0  63 1a"), "the last byte of web"
     assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_where_by_whom_and_who_read_it_are_shown() -> None:
+    seen = dataclasses.replace(
+        firing(), field="spec.selector[app]", stream="connection 4, stream 17", actor="kubectl", consumed=("a", "b")
+    )
+    shown = _sheet(seen, None).plain
+    assert 'field   spec.selector[app]: "web" → "wec"' in shown
+    assert "where   connection 4, stream 17\nby      kubectl\nread    a\nread    b\n" in shown
 
 
 def test_a_dry_run_is_called_one() -> None:

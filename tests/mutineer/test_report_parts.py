@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ from injector.rules import Firing, Rule, Told
 from injector.targets import Channel, Target
 from mutineer.report.figures import Share, cross_table, golden_medians, golden_tables, role_label, wilson
 from mutineer.report.hexdump import MAX_LINES, Line, Piece, compare
-from mutineer.report.sentences import change_of, shown_parameters, shown_value, what_was_done
+from mutineer.report.sentences import change_of, shown_parameters, shown_value, target_name, what_was_done
 from mutineer.report.timeline import draw
 from tests.mutineer.report_builders import (
     experiment,
@@ -210,6 +212,21 @@ def test_golden_runs_are_spread_over_least_median_and_most_and_a_noisy_one_is_to
 def test_what_was_done_is_a_sentence(of: Rule, told: tuple[str, str] | None, sentence: str) -> None:
     seen = firing(b"a", b"b", field_before=told[0], field_after=told[1]) if told else None
     assert what_was_done(of, seen) == sentence
+
+
+def test_what_was_chosen_is_named_by_its_choice_until_it_fired_and_then_by_its_name() -> None:
+    target = Target(
+        kind="Pod", namespace="default", labels="app=web", role="node-name", by="kubelet", after="A/b Ready"
+    )
+    of = Rule(id="r", channel=Channel.APISERVER_TO_ETCD, model="bit-flip", target=target)
+    end = ", in its first write to etcd, written by kubelet, after A/b Ready"
+    assert (
+        what_was_done(of, None)
+        == f"Flipped one bit of a field with the role node-name of any Pod in default with app=web{end}"
+    )
+    seen = replace(firing(b"a", b"b", field_before=None, field_after=None), field="spec.nodeName", identity="Pod/a/b#1")
+    assert what_was_done(of, seen) == f"Flipped one bit of spec.nodeName of Pod a/b#1{end}"
+    assert target_name(target) == "any in default with app=web"
 
 
 def test_a_long_value_is_cut_and_tells_its_length() -> None:

@@ -25,7 +25,7 @@ from campaigns.clusters.silent import edit_silently, read_anew, undo_silently
 from injector import finding
 from injector.at_rest import AtRest
 from injector.channels.control import Collected, Stats
-from injector.errors import ClusterError, FaultError
+from injector.errors import ClusterError
 from injector.finding import Census
 from injector.rules import Firing, JSONValue, Rule
 from injector.rules_json import firing_to_json, near_miss_to_json, rule_from_json, rule_to_json
@@ -81,11 +81,12 @@ class Injections:
             everything = keyspace.dump() if in_flight else {}
         firing: Firing | None = None
         if in_flight:
-            rule = _named(rule, _identity(rule, everything))
+            rule = dataclasses.replace(rule, target=_census(everything).by_own_name(rule.target))
             self._arm(rule, [(_bytes(key), stored.value) for key, stored in sorted(everything.items())])
         else:
             firing = self._done(rule, revision, dry_run=dry_run)
-            rule = _named(rule, firing.identity)
+            if rule.target.identity:
+                rule = dataclasses.replace(rule, target=dataclasses.replace(rule.target, identity=firing.identity))
         return {
             "rule": rule_to_json(rule),
             "firing": firing_to_json(firing) if firing is not None else None,
@@ -123,17 +124,8 @@ def _rule(document: Mapping[str, JSONValue]) -> Rule:
         raise ClusterError(f"not a rule: {error}") from error
 
 
-def _identity(rule: Rule, everything: Mapping[str, Stored]) -> str:
-    """The stable identity of the object that the target means; as it stands if there is none yet."""
-    census = Census([finding.Stored(_bytes(key), s.value, 0, 0) for key, s in sorted(everything.items())], None)
-    try:
-        return census.find(rule.target)[1].identity
-    except FaultError:
-        return rule.target.identity
-
-
-def _named(rule: Rule, identity: str) -> Rule:
-    return dataclasses.replace(rule, target=dataclasses.replace(rule.target, identity=identity))
+def _census(everything: Mapping[str, Stored]) -> Census:
+    return Census([finding.Stored(_bytes(key), s.value, 0, 0) for key, s in sorted(everything.items())], None)
 
 
 def _bytes(key: str) -> bytes:

@@ -192,3 +192,44 @@ def test_an_object_that_is_to_come_can_be_waited_for(injections: Injections, for
 def test_what_is_no_request_is_refused(injections: Injections, request_: dict[str, Any]) -> None:
     with pytest.raises(ClusterError, match=r"no such request|not a rule"):
         injections.answer(request_)
+
+
+def chosen(**target: Any) -> dict[str, Any]:
+    return rule(target={"kind": "Pod", "group": "", "field": "spec.nodeName", **target})
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_an_object_is_chosen_by_its_labels_and_the_answer_tells_which(injections: Injections, dry_run: bool) -> None:
+    done = inject(injections, chosen(labels="app=web", namespace="default", by="kubectl-p"), dry_run=dry_run)
+    assert (done["firing"]["identity"], done["firing"]["actor"]) == ("Pod/default/web#1", "kubectl-patch")
+    assert done["rule"]["target"]["labels"] == "app=web" and "identity" not in done["rule"]["target"]
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ({"labels": "app=db"}, "Pod with app=db"),
+        (
+            {"after": "Pod/default/web#1 Ready=Maybe"},
+            "the rule waits for Pod/default/web#1 Ready=Maybe; Pod/default/web#1",
+        ),
+        ({"after": "Node/node-1 Ready"}, "the rule waits for Node/node-1 Ready; there is no Node/node-1"),
+    ],
+)
+def test_what_is_not_there_now_is_refused_at_rest(
+    injections: Injections, keyspace: KeySpace, target: dict[str, str], words: str, dry_run: bool
+) -> None:
+    before = keyspace.revision()
+    with pytest.raises(FaultError, match=words):
+        inject(injections, chosen(**target), dry_run=dry_run)
+    assert keyspace.revision() == before
+
+
+def test_a_rule_in_flight_may_wait_for_what_is_not_there_yet(injections: Injections, forwarder: Remembering) -> None:
+    asked = {**chosen(labels="app=db", after="Node/node-1 Ready"), "channel": "apiserver-to-etcd"}
+    assert inject(injections, asked)["armed"] is True
+    assert forwarder.rule is not None and (forwarder.rule.target.labels, forwarder.rule.target.identity) == (
+        "app=db",
+        "",
+    )

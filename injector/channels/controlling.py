@@ -7,25 +7,19 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from injector.channels.control import SCHEMA, Stats
-from injector.channels.etcd import EtcdChannel, Sender
-from injector.channels.reads import WATCH, ReadsChannel
 from injector.errors import InjectionError
 from injector.rules import Firing, JSONValue, NearMiss, Rule
 from injector.rules_json import firing_to_json, near_miss_to_json, rule_from_json
-from injector.targets import Channel
+from injector.wire.exchange import ExchangeInspector
 from injector.wire.inspection import Inspector
 
-__all__ = ["LASTING", "ArmedChannel", "Armory", "Controlled", "answer_line"]
+__all__ = ["ArmedChannel", "ArmedExchanges", "ArmedRule", "Armory", "Controlled", "answer_line"]
 
 
-LASTING = (WATCH,)
-"""Calls that may be under way when a rule is armed, and are looked at all the same."""
-
-
-class ArmedChannel(Inspector, Protocol):
+class ArmedRule(Protocol):
     """A rule in its channel."""
 
     rule: Rule
@@ -44,21 +38,30 @@ class ArmedChannel(Inspector, Protocol):
         ...
 
 
-class Armory:
-    """The one rule that is armed, and the channel that carries it out. The last channel stays for `collect`. `sender`
-    makes calls of the forwarder's own."""
+class ArmedChannel(ArmedRule, Inspector, Protocol):
+    """One that looks at gRPC calls."""
 
-    def __init__(self, sender: Sender | None = None) -> None:
-        self.last: ArmedChannel | None = None
+
+class ArmedExchanges(ArmedRule, ExchangeInspector, Protocol):
+    """One that looks at HTTP requests and their answers."""
+
+
+Carried = TypeVar("Carried", bound=ArmedRule, covariant=True)
+
+
+class Armory(Generic[Carried]):
+    """The one rule that is armed, and the channel that carries it out. The last channel stays for `collect`.
+    `carry_out` makes it of a rule and the baseline's (key, value) pairs, and raises FaultError for a rule that no
+    channel there can carry out."""
+
+    def __init__(self, carry_out: Callable[[Rule, Iterable[tuple[bytes, bytes]]], Carried]) -> None:
+        self.last: Carried | None = None
         self.armed = False
-        self._sender = sender
+        self._carry_out = carry_out
 
     def arm(self, rule: Rule, baseline: Iterable[tuple[bytes, bytes]]) -> None:
         """FaultError for a rule that no channel here can carry out."""
-        if rule.channel is Channel.ETCD_TO_APISERVER:
-            self.last = ReadsChannel(rule, baseline=baseline)
-        else:
-            self.last = EtcdChannel(rule, baseline=baseline, sender=self._sender)
+        self.last = self._carry_out(rule, baseline)
         self.armed = True
 
     def disarm(self) -> None:
@@ -66,7 +69,7 @@ class Armory:
             self.last.disarmed()
         self.armed = False
 
-    def inspector(self) -> ArmedChannel | None:
+    def inspector(self) -> Carried | None:
         """Asked at every request that passes: who looks at it, if anyone."""
         return self.last if self.armed and self.last is not None and not self.last.done else None
 
@@ -74,7 +77,8 @@ class Armory:
 class Controlled(Protocol):
     """What a forwarder shows to its control socket."""
 
-    armory: Armory
+    @property
+    def armory(self) -> Armory[ArmedRule]: ...
 
     def stats(self) -> Stats: ...
 

@@ -17,41 +17,30 @@ A connection whose handshake fails, or that does not agree on HTTP/2, is closed 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
-import gc
 import logging
-import os
-import signal
-import socket
 import ssl
-import stat
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import cast
-
-import uvloop
 
 from injector.channels.connection import Outlet
 from injector.channels.control import Stats
-from injector.channels.controlling import LASTING, Armory, answer_line
+from injector.channels.controlling import ArmedChannel, Armory
 from injector.channels.copies import Copies
+from injector.channels.etcd import EtcdChannel
 from injector.channels.options import Options, parse
+from injector.channels.reads import WATCH, ReadsChannel
+from injector.channels.serving import answer_until, listen, run, told_to_end, when_open
 from injector.channels.tls import in_words, speaks_http2
-from injector.errors import EnvironmentFailure, InputError, MutineerError
-from injector.wire.inspection import Gate
+from injector.rules import Rule
+from injector.targets import Channel
 from injector.wire.relay import Output, Relay
 
 __all__ = ["Forwarder", "main"]
 
 logger = logging.getLogger("forwarder")
 
-MAX_CONTROL_LINE_BYTES = 256 << 20
-"""A baseline is the whole key space in base64; etcd's own default quota is 2 GiB, a sandbox's key space a few MiB."""
-
-PR_SET_PDEATHSIG = 1
-"""linux/prctl.h"""
+LASTING = (WATCH,)
+"""Calls that may be under way when a rule is armed, and are looked at all the same."""
 
 
 class Forwarder:
@@ -60,7 +49,7 @@ class Forwarder:
     def __init__(self, upstream: tuple[str, int], *, upstream_tls: ssl.SSLContext | None = None) -> None:
         self.upstream, self.upstream_tls = upstream, upstream_tls
         self.copies = Copies(upstream, tls=upstream_tls)
-        self.armory = Armory(self.copies.send)
+        self.armory = Armory(self._carry_out)
         self.open: set[_Connection] = set()
         self.connections_total = 0
         self.messages_closed = 0
@@ -78,12 +67,10 @@ class Forwarder:
             armed=channel.rule.id if channel is not None and self.armory.armed else None,
         )
 
-    async def control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serves one connection to the control socket."""
-        with contextlib.suppress(ConnectionError), contextlib.closing(writer):
-            while line := await reader.readline():
-                writer.write(answer_line(self, line))
-                await writer.drain()
+    def _carry_out(self, rule: Rule, baseline: Iterable[tuple[bytes, bytes]]) -> ArmedChannel:
+        if rule.channel is Channel.ETCD_TO_APISERVER:
+            return ReadsChannel(rule, baseline=baseline)
+        return EtcdChannel(rule, baseline=baseline, sender=self.copies.send)
 
 
 class _Connection(asyncio.Protocol):
@@ -145,23 +132,10 @@ class _Connection(asyncio.Protocol):
         if output.to_client and self.client_outlet is not None:
             self.client_outlet.write(output.to_client)
         if output.gates:
-            self._wait(output.gates)
+            when_open(output.gates, self._go_on)
         if output.error is not None:
             logger.warning("connection closed: %s", output.error)
             self.close()
-
-    def _wait(self, gates: Sequence[Gate]) -> None:
-        """Held messages go on when their gates open: by the clock where a gate says when. Never from within the
-        handling of other bytes, which may be what opens a gate."""
-        loop = asyncio.get_running_loop()
-
-        def soon() -> None:
-            loop.call_soon(self._go_on)
-
-        for gate in gates:
-            gate.when_open(soon)
-            if gate.after_s is not None:
-                loop.call_later(gate.after_s, gate.open)
 
     def _go_on(self) -> None:
         if self in self.forwarder.open:
@@ -228,76 +202,19 @@ class _Upstream(asyncio.Protocol):
 
 
 async def _serve(options: Options) -> None:
-    loop = asyncio.get_running_loop()
-    over = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, over.set)
-    _die_with_parent(loop, over)
+    over = told_to_end()
     forwarder = Forwarder(options.upstream, upstream_tls=options.upstream_tls)
-    try:
-        server = await loop.create_server(lambda: _Connection(forwarder), *options.listen, ssl=options.tls)
-    except OSError as error:
-        host, port = options.listen
-        raise EnvironmentFailure(
-            f"can't listen on {host}:{port}: {error.strerror or error}", remedy="choose a free port"
-        ) from error
-    with _control_socket(options.control) as unix:
-        controls = await asyncio.start_unix_server(forwarder.control, sock=unix, limit=MAX_CONTROL_LINE_BYTES)
-        gc.freeze()
-        await over.wait()
-        controls.close()
-        server.close()
-        forwarder.copies.cancel()
-        for connection in list(forwarder.open):
-            connection.close()
-
-
-@contextlib.contextmanager
-def _control_socket(path: Path):  # type: ignore[no-untyped-def]
-    """A listening Unix socket at `path`, mode 0600, removed afterwards. A dead one's file is replaced."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as unix:
-        if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
-                if other.connect_ex(str(path)) != 0:
-                    path.unlink()
-        before = os.umask(0o177)
-        try:
-            unix.bind(str(path))
-        except OSError as error:
-            remedy = "stop the forwarder that uses it, or name another path (at most 107 bytes)"
-            raise EnvironmentFailure(f"can't make the control socket {path}: {error}", remedy=remedy) from error
-        finally:
-            os.umask(before)
-        try:
-            unix.listen()
-            yield unix
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def _die_with_parent(loop: asyncio.AbstractEventLoop, over: asyncio.Event) -> None:
-    """The kernel sends the signal when the *thread* that started us ends; only a new parent tells that the process
-    is gone, so SIGTERM itself would not do."""
-    parent = os.getppid()
-
-    def orphaned() -> None:
-        if os.getppid() != parent:
-            over.set()
-
-    loop.add_signal_handler(signal.SIGUSR1, orphaned)
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal.SIGUSR1), 0, 0, 0) != 0:
-        raise EnvironmentFailure("prctl(PR_SET_PDEATHSIG) failed", remedy="run on Linux")
+    server = await listen(lambda: _Connection(forwarder), options.listen, options.tls)
+    await answer_until(over, options.control, forwarder)
+    server.close()
+    forwarder.copies.cancel()
+    for connection in list(forwarder.open):
+        connection.close()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs until it is told to end. Returns the exit code: 0, 2 (usage), 3 (environment)."""
-    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.INFO)
-    try:
-        uvloop.run(_serve(parse(argv)))
-    except MutineerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 3
-    return 0
+    return run(lambda: _serve(parse(argv)))
 
 
 if __name__ == "__main__":

@@ -230,7 +230,7 @@ def test_nothing_more_is_read_of_a_watch_whose_event_is_held() -> None:
     world.client(GET.replace(b"/api", WATCH.encode()))
     world.upstream(WATCHED + chunk(b"1\n"))
     assert world.last.read_upstream
-    world.upstream(chunk(b"2\n" * (WAITING_BYTES // 2)))
+    world.upstream(chunk((b"2" * 1023 + b"\n") * (WAITING_BYTES // 1024)))
     assert not world.last.read_upstream
     world.release(gate)
     assert world.last.read_upstream and len(world.heard()) > WAITING_BYTES

@@ -54,6 +54,11 @@ class Control:
     def is_goaway(self) -> bool:
         return self.kind == h2.GOAWAY
 
+    @property
+    def is_answer(self) -> bool:
+        """Of a PING: whether it answers one."""
+        return bool(self.frame[4] & h2.ACK)
+
 
 @dataclass(slots=True)
 class _Head:

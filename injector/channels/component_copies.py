@@ -1,0 +1,115 @@
+"""Requests to kube-apiserver of the forwarder's own, as one of the components, each on a connection of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Mapping
+
+from h2.events import DataReceived, Event, ResponseReceived, StreamEnded, StreamReset
+from h2.exceptions import ProtocolError
+from hpack import HeaderTuple
+
+from injector.wire import frames as h2
+from injector.wire.exchange import Answered, RequestHead
+from injector.wire.http2_end import Control, End, Way
+
+__all__ = ["ComponentCopies"]
+
+ANSWER_TIMEOUT_S = 60.0
+"""kube-apiserver's --request-timeout."""
+
+_READ_BYTES = 1 << 16
+_LEFT_OUT = frozenset(
+    ("host", "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te", "expect",
+     "accept-encoding", "content-length")
+)  # fmt: skip
+"""What is about a connection (RFC 9113, 8.2.2), and what is said anew or would be in the way."""
+
+
+class ComponentCopies:
+    """Makes requests, as injector.wire.exchange.HttpSender: with `tls`, by component, to `upstream`. From within the
+    event loop only."""
+
+    def __init__(self, upstream: tuple[str, int], tls: Mapping[str, ssl.SSLContext]) -> None:
+        self._upstream, self._tls = upstream, tls
+        self._running: set[asyncio.Task[None]] = set()
+
+    def send(self, head: RequestHead, body: bytes, answered: Answered) -> None:
+        """Begin a request; `answered` gets its answer's status and body, None and b"" where there is none."""
+        task = asyncio.get_running_loop().create_task(self._send(head, body, answered))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _send(self, head: RequestHead, body: bytes, answered: Answered) -> None:
+        host, port = self._upstream
+        call = _Call(head, body, f"{host}:{port}")
+        with contextlib.suppress(OSError, ProtocolError, TimeoutError):
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                await self._converse(call, self._tls[head.component])
+        answered(*((call.status, bytes(call.body)) if call.whole else (None, b"")))
+
+    async def _converse(self, call: _Call, tls: ssl.SSLContext) -> None:
+        reader, writer = await asyncio.open_connection(*self._upstream, ssl=tls)
+        try:
+            while not call.over:
+                writer.write(call.to_send())
+                await writer.drain()
+                if not (data := await reader.read(_READ_BYTES)):
+                    return
+                call.receive(data)
+        finally:
+            writer.close()
+
+    def cancel(self) -> None:
+        """The forwarder ends."""
+        for task in list(self._running):
+            task.cancel()
+
+
+class _Call:
+    """One request on an HTTP/2 connection, bytes in, bytes out. `whole`: the answer ended as it should."""
+
+    def __init__(self, head: RequestHead, body: bytes, authority: str) -> None:
+        self.status: int | None = None
+        self.body = bytearray()
+        self.whole = self.over = False
+        self._end = End(client_side=True)
+        self._end.begin()
+        self._controls = b""
+        way = Way(self._end)
+        way.head(_fields(head, len(body), authority), ends=not body, opens=True)
+        if body:
+            way.data(body, paid=0, ends=True)
+
+    def to_send(self) -> bytes:
+        self._end.pump()
+        controls, self._controls = self._controls, b""
+        return self._end.connection.data_to_send() + controls
+
+    def receive(self, data: bytes) -> None:
+        for event in self._end.receive(data):
+            self._event(event)
+
+    def _event(self, event: Event | Control) -> None:
+        if isinstance(event, Control):
+            if not event.is_goaway and not event.is_answer:
+                self._controls += h2.frame(event.kind, h2.ACK, 0, event.payload)
+        elif isinstance(event, ResponseReceived):
+            self.status = next((int(value) for name, value in event.headers if name == b":status"), None)
+        elif isinstance(event, DataReceived):
+            self.body += event.data
+            self._end.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        elif isinstance(event, StreamEnded):
+            self.whole = self.over = True
+        elif isinstance(event, StreamReset):
+            self.over = True
+
+
+def _fields(head: RequestHead, length: int, authority: str) -> list[HeaderTuple]:
+    pseudo = ((":method", head.method), (":scheme", "https"), (":authority", authority), (":path", head.target))
+    headers = [(name, value) for name, value in head.headers if name not in _LEFT_OUT]
+    if length:
+        headers.append(("content-length", str(length)))
+    return [HeaderTuple(name.encode("latin-1"), value.encode("latin-1")) for name, value in (*pseudo, *headers)]

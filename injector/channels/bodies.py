@@ -235,7 +235,7 @@ def status_answer(code: int, accept: str | None, *, reason: str = "", message: s
         told = {"message": message, "reason": reason, "code": code}
         text = json.dumps(tree | {key: value for key, value in told.items() if value}, separators=(",", ":"))
         return HttpAnswer(code, JSON, text.encode() + b"\n")
-    raw = delimited(0x0A, b"") + delimited(_STATUS, status.encode()) + delimited(_MESSAGE, message.encode())
+    raw = delimited(0x0A, _NO_LIST) + delimited(_STATUS, status.encode()) + delimited(_MESSAGE, message.encode())
     raw += delimited(_REASON, reason.encode()) + tagged(_CODE, code)
     return HttpAnswer(code, PROTOBUF, _envelope_head("v1", "Status", len(raw)) + raw + _TAIL)
 
@@ -253,6 +253,9 @@ def _json_status(found: StoredObject) -> Status:
     status, reason, message = (str(found.tree.get(name) or "") for name in ("status", "reason", "message"))
     return Status(status, reason, message)
 
+
+_NO_LIST = b"".join(delimited(tag, b"") for tag in (0x0A, 0x12, 0x1A))
+"""ListMeta: selfLink, resourceVersion, continue; written though they are empty."""
 
 _TAIL = delimited(0x1A, b"") + delimited(0x22, b"")
 """contentEncoding and contentType, which Kubernetes writes though they are empty."""

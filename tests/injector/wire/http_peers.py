@@ -98,7 +98,7 @@ class Peer:
         self.got: dict[int, Got] = {}
         self.unacknowledged: list[tuple[int, int]] = []
         self.gone: int | None = None
-        self.waiting: dict[int, tuple[bytes, bool]] = {}
+        self.waiting: dict[int, tuple[memoryview, bool]] = {}
         self.pings = 0
 
     def receive(self, data: bytes) -> None:
@@ -138,17 +138,17 @@ class Peer:
     def send(self, stream: int, body: bytes, *, ends: bool = True, padding: int | None = None) -> None:
         """As far as the windows go; the rest with the next `taken`."""
         before, _ = self.waiting.pop(stream, (b"", False))
-        body = before + body
+        rest = memoryview(bytes(before) + body if body else before)
         connection = self.connection
         while True:
             extra = 0 if padding is None else padding + 1
             room = min(connection.local_flow_control_window(stream), connection.max_outbound_frame_size) - extra
-            if body and room <= 0:
-                self.waiting[stream] = (body, ends)
+            if rest and room <= 0:
+                self.waiting[stream] = (rest, ends)
                 return
-            part, body = body[:room], body[room:]
-            connection.send_data(stream, part, end_stream=ends and not body, pad_length=padding)
-            if not body:
+            part, rest = rest[:room], rest[room:]
+            connection.send_data(stream, bytes(part), end_stream=ends and not rest, pad_length=padding)
+            if not rest:
                 return
 
     def taken(self) -> bytes:

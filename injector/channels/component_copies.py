@@ -11,8 +11,9 @@ from h2.events import DataReceived, Event, ResponseReceived, StreamEnded, Stream
 from h2.exceptions import ProtocolError
 from hpack import HeaderTuple
 
+from injector.channels.component_options import HTTP2, Component
 from injector.wire import frames as h2
-from injector.wire.exchange import Answered, RequestHead
+from injector.wire.exchange import Answered, RequestHead, header
 from injector.wire.http2_end import Control, End, Way
 
 __all__ = ["ComponentCopies"]
@@ -29,11 +30,11 @@ _LEFT_OUT = frozenset(
 
 
 class ComponentCopies:
-    """Makes requests, as injector.wire.exchange.HttpSender: with `tls`, by component, to `upstream`. From within the
-    event loop only."""
+    """Makes requests, as injector.wire.exchange.HttpSender, to `upstream`: with the certificate of the component, or
+    with its token where the request has one. From within the event loop only."""
 
-    def __init__(self, upstream: tuple[str, int], tls: Mapping[str, ssl.SSLContext]) -> None:
-        self._upstream, self._tls = upstream, tls
+    def __init__(self, upstream: tuple[str, int], components: Mapping[str, Component]) -> None:
+        self._upstream, self._components = upstream, components
         self._running: set[asyncio.Task[None]] = set()
 
     def send(self, head: RequestHead, body: bytes, answered: Answered) -> None:
@@ -44,10 +45,11 @@ class ComponentCopies:
 
     async def _send(self, head: RequestHead, body: bytes, answered: Answered) -> None:
         host, port = self._upstream
-        call = _Call(head, body, f"{host}:{port}")
+        call, component = _Call(head, body, f"{host}:{port}"), self._components[head.component]
+        tls = component.token_tls if header(head.headers, "authorization") else component.upstream_tls
         with contextlib.suppress(OSError, ProtocolError, TimeoutError):
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                await self._converse(call, self._tls[head.component])
+                await self._converse(call, tls[HTTP2])
         answered(*((call.status, bytes(call.body)) if call.whole else (None, b"")))
 
     async def _converse(self, call: _Call, tls: ssl.SSLContext) -> None:

@@ -5,9 +5,9 @@ kube-apiserver. What it does to requests: injector.wire.passage.
 
 The file: injector.channels.component_options.
 
-One listener a component, so that it is known whose request it is. Where the component has a certificate a client has to
-show one of the same subject, and that certificate of the component is shown to kube-apiserver, which so sees the user
-and groups that it would see without us. Where it has a bearer token nobody shows a certificate; the token passes.
+One listener a component, so that it is known whose request it is. Where a client shows a certificate it has to have the
+component's own subject, and the component's certificate is shown to kube-apiserver, which so sees the user and groups
+that it would see without us. Where it shows none, none is shown: a bearer token passes, and who has none is nobody.
 
 Every client connection gets an upstream connection of its own, in the protocol that the client chose by ALPN: h2 or
 http/1.1. If kube-apiserver can't be reached or goes away the client's connection is closed, and its next one is tried
@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import logging
 import ssl
 from collections.abc import Callable, Iterable, Sequence
@@ -38,11 +37,11 @@ from injector.channels.component_options import (
     read_options,
     subject_of,
 )
+from injector.channels.components import component_channel
 from injector.channels.control import Stats
 from injector.channels.controlling import ArmedExchanges, Armory
 from injector.channels.serving import answer_until, listen, run, told_to_end, when_open
 from injector.channels.tls import in_words
-from injector.errors import FaultError
 from injector.rules import Rule
 from injector.wire.exchange import HttpSender
 from injector.wire.http1_proxy import Http1Proxy
@@ -62,9 +61,7 @@ class ComponentForwarder:
 
     def __init__(self, options: ComponentOptions, carry_out: CarryOut) -> None:
         self.upstream = options.upstream
-        self.copies = ComponentCopies(
-            options.upstream, {component.name: component.upstream_tls[HTTP2] for component in options.components}
-        )
+        self.copies = ComponentCopies(options.upstream, {component.name: component for component in options.components})
         self.armory: Armory[ArmedExchanges] = Armory(lambda rule, pairs: carry_out(rule, pairs, self.copies.send))
         self.open: set[_Connection] = set()
         self.connections_total = 0
@@ -123,24 +120,22 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.client.transport = client = cast(asyncio.Transport, transport)  # uvloop's classes do not inherit from it
         agreed: ssl.SSLObject = client.get_extra_info("ssl_object")
-        name = self.component.name
-        if self.component.subject is not None:
-            subject = _shown_by(agreed)
-            if subject != self.component.subject:
-                logger.warning("%s: a client's connection was closed: its certificate says %r", name, subject)
-                client.close()
-                return
+        name, shown = self.component.name, agreed.getpeercert(binary_form=True)
+        if shown and (subject := _subject(shown)) != self.component.subject:
+            logger.warning("%s: a client's connection was closed: its certificate says %r", name, subject)
+            client.close()
+            return
+        tls = self.component.upstream_tls if shown else self.component.token_tls
         forwarder = self.forwarder
         forwarder.open.add(self)
         forwarder.connections_total += 1
         protocol = HTTP2 if agreed.selected_alpn_protocol() == HTTP2 else HTTP1
         made = Http2Proxy if protocol == HTTP2 else Http1Proxy
         self.proxy = made(name, forwarder.connections_total, forwarder.armory.inspector)
-        self.connecting = asyncio.get_running_loop().create_task(self._connect(client, protocol))
+        self.connecting = asyncio.get_running_loop().create_task(self._connect(client, protocol, tls[protocol]))
 
-    async def _connect(self, client: asyncio.Transport, protocol: str) -> None:
+    async def _connect(self, client: asyncio.Transport, protocol: str, tls: ssl.SSLContext) -> None:
         host, port = self.forwarder.upstream
-        tls = self.component.upstream_tls[protocol]
         try:
             upstream, _ = await asyncio.get_running_loop().create_connection(
                 lambda: _Upstream(self, protocol), host, port, ssl=tls
@@ -218,11 +213,10 @@ class _Connection(asyncio.Protocol):
         self.close()
 
 
-def _shown_by(client: ssl.SSLObject) -> Subject | None:
-    """Who the client's certificate says that it is; None: it says nothing that can be read."""
-    shown = client.getpeercert(binary_form=True)
+def _subject(shown: bytes) -> Subject | None:
+    """Who a client's certificate says that it is; None: it says nothing that can be read."""
     try:
-        return subject_of(x509.load_der_x509_certificate(shown)) if shown else None
+        return subject_of(x509.load_der_x509_certificate(shown))
     except ValueError:
         return None
 
@@ -269,11 +263,7 @@ class _Upstream(asyncio.Protocol):
 
 
 def _component_channel(rule: Rule, baseline: Iterable[tuple[bytes, bytes]], sender: HttpSender) -> ArmedExchanges:
-    try:
-        channels = importlib.import_module("injector.channels.components")
-    except ModuleNotFoundError as error:
-        raise FaultError(f"rule {rule.id!r}: no channel here carries out {rule.channel}") from error
-    return cast(ArmedExchanges, channels.ComponentChannel(rule, baseline=baseline, sender=sender))
+    return component_channel(rule, baseline=baseline, sender=sender)
 
 
 async def _serve(options: ComponentOptions, carry_out: CarryOut) -> None:

@@ -8,6 +8,8 @@
 
 `upstream_ca` is what kube-apiserver's certificate is checked against, `serve` what the components see in its place,
 `client_ca` the authority of the components' own certificates. A component without `cert` and `key` has a bearer token.
+One that has them may show a token instead on some of its connections: kube-controller-manager's controllers each have a
+service account (--use-service-account-credentials).
 """
 
 from __future__ import annotations
@@ -39,13 +41,14 @@ Subject = tuple[tuple[str, ...], tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """`tls` is served to it; `upstream_tls` speaks for it to upstream, by protocol; `subject` is who it has to be, None
-    for one with a bearer token."""
+    """`tls` is served to it. `upstream_tls` speaks for it to upstream, by protocol, with its certificate if it has one;
+    `token_tls` does without. `subject` is who it has to be where it shows a certificate, None for one that has none."""
 
     name: str
     listen: Address
     tls: ssl.SSLContext
     upstream_tls: Mapping[str, ssl.SSLContext]
+    token_tls: Mapping[str, ssl.SSLContext]
     subject: Subject | None
 
 
@@ -123,23 +126,24 @@ class _Reader:
         cert, key = (self._path(given, part, f"{where}.{part}") if part in given else None for part in ("cert", "key"))
         if ("cert" in given) is not ("key" in given):
             self._wrong(where, "expected both cert and key, or neither for a component with a bearer token")
-        theirs = Files((f"{where}.cert", f"{where}.key", "upstream_ca"), cert, key, upstream_ca)
+        names = (f"{where}.cert", f"{where}.key", "upstream_ca")
+        theirs, anyone = Files(names, cert, key, upstream_ca), Files(names, None, None, upstream_ca)
         return Component(
             name=str(name), listen=listen, tls=self._served(ours, asked=cert is not None),
             upstream_tls={protocol: self._spoken(theirs, protocol) for protocol in (HTTP1, HTTP2)},
+            token_tls={protocol: self._spoken(anyone, protocol) for protocol in (HTTP1, HTTP2)},
             subject=self._subject(cert, f"{where}.cert"),
         )  # fmt: skip
 
     def _served(self, ours: Files, *, asked: bool) -> ssl.SSLContext:
-        """`asked`: nobody gets in without a certificate."""
+        """`asked`: a client may show a certificate, which has to be of the authority."""
         found: list[str] = []
         context = server_context(ours, found) if ours.cert and ours.key and ours.ca else None
         self.problems += [("", problem) for problem in found]
         if context is None:
             return ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # that there is none is a problem already
         context.set_alpn_protocols([HTTP2, HTTP1])
-        if not asked:
-            context.verify_mode = ssl.CERT_NONE
+        context.verify_mode = ssl.CERT_OPTIONAL if asked else ssl.CERT_NONE
         return context
 
     def _spoken(self, theirs: Files, protocol: str) -> ssl.SSLContext:

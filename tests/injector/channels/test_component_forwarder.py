@@ -190,7 +190,6 @@ def test_each_component_reaches_upstream_as_itself(running: Running, upstream: U
 
 
 def test_nobody_acts_as_a_component_without_its_certificate(running: Running, upstream: Upstream) -> None:
-    running.refused("kube-scheduler", None, "peer did not return a certificate")
     running.refused("kube-scheduler", "stranger", "certificate is not accepted")
     running.refused("kube-scheduler", "kubelet", f"its certificate says (('{KUBELET}',), ('system:nodes',))")
     running.refused("kube-scheduler", "grouped", f"its certificate says (('{SCHEDULER}',), ('system:masters',))")
@@ -198,6 +197,9 @@ def test_nobody_acts_as_a_component_without_its_certificate(running: Running, up
     assert upstream.connections == 0 and upstream.requests == []
     with running.connection("kube-scheduler", "scheduler") as secure:
         assert Client(secure).ask().ended
+    with running.connection("kube-scheduler", None) as secure:  # as the controllers that have service accounts
+        got = Client(secure).ask("GET", "/who", None, ("authorization", "Bearer t"))
+        assert json.loads(got.body) == {"user": None, "authorization": "Bearer t"}
 
 
 def test_large_bodies_pass_both_ways_many_at_a_time(running: Running, upstream: Upstream) -> None:

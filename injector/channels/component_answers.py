@@ -147,7 +147,7 @@ class AnswersChannel(ExchangeChannel):
         if about.name:
             identified = self.roster.named(about)
         elif followed.creation is not None:
-            identified = followed.creation.identified
+            identified = self.roster.who(followed.creation)
         else:
             return None
         kind = "answer" if about.writes else about.verb

@@ -71,8 +71,9 @@ class Roster:
         self._waiting: list[Creation] = []
         self._made = 0
         for key, value in baseline:
-            if (known := tracker.get(text(key))) is not None and known.kind in self._kinds:
-                self._uids[text(key)] = _meta(value).uid
+            known = tracker.get(text(key))
+            if known is not None and known.kind in self._kinds and (uid := _meta(value).uid):
+                self._uids[text(key)] = uid
 
     def follows(self, resource: Resource) -> bool:
         """Whether objects of that resource may be the target, or name it."""
@@ -120,6 +121,10 @@ class Roster:
             self._waiting.remove(creation)
             self._bind(creation, request.key(name=meta.name), meta.name)
         return self.saw(request, part) or creation.identified
+
+    def who(self, creation: Creation) -> Identified:
+        """The object of a creation, by its own name once that is known."""
+        return self._tracker.get(creation.claimed or creation.key) or creation.identified
 
     def _bind(self, creation: Creation, key: str, name: str) -> None:
         """The creation's object is the one at `key`, whoever was taken for it until now."""

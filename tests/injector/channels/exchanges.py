@@ -12,6 +12,7 @@ from typing import Any
 from injector.wire.exchange import (
     AnswerHead,
     Cut,
+    Deny,
     Exchange,
     ExchangeInspector,
     MessageDecision,
@@ -85,11 +86,15 @@ class Played:
 
 
 def played(inspector: ExchangeInspector, one: Captured, *, end: bool = True) -> Played:
-    """Plays the exchange as a forwarder would that passes everything on."""
+    """Plays the exchange as a forwarder does; what is held or put aside goes on at once."""
     exchange = inspector.exchange(one.head)
     if exchange is None:
         return Played(None)
-    found = Played(exchange, exchange.request(one.body), exchange.answered(one.answer))
+    found = Played(exchange, exchange.request(one.body))
+    if isinstance(found.request, Deny):
+        exchange.ended(None)
+        return found
+    found.looked = exchange.answered(one.answer)
     if found.looked:
         found.messages = tuple(exchange.message(message) for message in one.messages)
     if end:

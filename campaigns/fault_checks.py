@@ -22,7 +22,7 @@ from injector.faults import MODELS, Scope
 from injector.roles import check_role
 from injector.rules import JSONValue
 from injector.selectors import parse_selector
-from injector.targets import Channel
+from injector.targets import Channel, wrong_operation
 
 __all__ = ["check_document", "check_fault", "groups_of", "preferred_group", "scalar_type"]
 
@@ -159,20 +159,11 @@ _CHOICES: dict[str, Callable[[str], object]] = {
 }
 
 
-_OPERATIONS: dict[JSONValue, tuple[str, ...]] = {
-    Channel.APISERVER_TO_ETCD: ("put", "delete"),
-    Channel.ETCD_TO_APISERVER: ("range", "watch", "txn-range"),
-}
-
-
 def _check_operation(channel: JSONValue, operation: JSONValue) -> Found:
-    if operation is None or not isinstance(channel, str) or channel not in set(Channel):
-        return
-    there = _OPERATIONS.get(channel)
-    if there is None:
-        yield "target.operation", f"at rest there is no message: expected none, got {operation!r}"
-    elif operation not in there:
-        yield "target.operation", f"{channel} has {', '.join(there)}; got {operation!r}"
+    if isinstance(operation, str) and channel in set(Channel):
+        why = wrong_operation(Channel(str(channel)), operation)
+        if why is not None:
+            yield "target.operation", why
 
 
 def _check_component(channel: JSONValue, component: JSONValue) -> Found:

@@ -119,8 +119,10 @@ class TargetSpec(Model):
         min_length=1,
         description="Count only from when this held, e.g. Deployment/default/web Available, Node/node-1 Ready=False",
     )
-    operation: Literal["put", "delete", "range", "watch", "txn-range"] | None = Field(
-        None, description="Only messages of this kind: put and delete of writes, the others of reads; null: any"
+    operation: str | None = Field(
+        None,
+        description="Only messages that do this: writes put, delete; reads range, watch, txn-range; requests create, "
+        "update, patch, delete, bind; answers get, list, watch, answer (update/status: that subresource); null: any",
     )
     component: str | None = Field(
         None,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Channel", "Target"]
+__all__ = ["OPERATIONS", "Channel", "Target", "wrong_operation"]
 
 
 class Channel(StrEnum):
@@ -29,6 +30,32 @@ class Channel(StrEnum):
         return self in (Channel.COMPONENT_TO_APISERVER, Channel.APISERVER_TO_COMPONENT)
 
 
+OPERATIONS: Mapping[Channel, tuple[str, ...]] = {
+    Channel.APISERVER_TO_ETCD: ("put", "delete"),
+    Channel.ETCD_TO_APISERVER: ("range", "watch", "txn-range"),
+    Channel.COMPONENT_TO_APISERVER: ("create", "update", "patch", "delete", "bind"),
+    Channel.APISERVER_TO_COMPONENT: ("get", "list", "watch", "answer"),
+}
+"""What messages about objects do, by channel; at rest there are none. In the channels of components a subresource may
+stand behind it: `update/status`."""
+
+_SUBRESOURCES = ("status", "scale", "approval", "finalize", "ephemeralcontainers", "resize", "eviction", "token")
+"""Those that built-in kinds have, but for a pod's binding, and streams such as `exec`, which are no exchange."""
+
+
+def wrong_operation(channel: Channel, operation: str) -> str | None:
+    """Why no message in `channel` is a `operation`, in words; None if some are."""
+    if channel not in OPERATIONS:
+        return f"at rest there is no message: expected none, got {operation!r}"
+    plain, slash, subresource = operation.partition("/")
+    known = OPERATIONS[channel]
+    if plain not in known or (slash and not channel.of_components):
+        return f"{channel} has {', '.join(known)}; got {operation!r}"
+    if slash and subresource not in _SUBRESOURCES:
+        return f"expected a subresource such as {', '.join(_SUBRESOURCES)}, got {operation!r}"
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """One field of one object in one message. The object is named by its identity, chosen by its labels, or any of its
@@ -43,8 +70,7 @@ class Target:
     field       path such as `spec.selector[app]`; None for a fault that hits the whole message
     role        instead of a field: the first field of that role that the message carries and the model fits
                 (injector.roles: a Role or a Dependency)
-    operation   only messages of that operation count (injector.rules, Firing): put or delete; range, watch or
-                txn-range; requests' and answers' own (injector.channels.components). None: any
+    operation   only messages of that operation count (`OPERATIONS`). None: any
     component   component channels: only messages of that component, e.g. `kube-scheduler`, `kubelet-node-1`; a `*` at
                 its end stands for whatever follows (`kubelet-*`). None: any
     by          only what was written by a field manager whose name begins so (injector.writers)

@@ -25,7 +25,6 @@ class RuleChannel:
     """One rule and what came of it, whatever the messages are.
 
     channel     the one that this is
-    operations  what messages do here (injector.rules, Firing)
     baseline    stored (key, value) pairs from before the rule was armed: they are numbered first, and later messages
                 refer to them
     clock       seconds, monotonic
@@ -39,12 +38,11 @@ class RuleChannel:
         rule: Rule,
         *,
         channel: Channel,
-        operations: tuple[str, ...],
         baseline: Iterable[tuple[bytes, bytes]],
         clock: Callable[[], float],
         models: Registry,
     ) -> None:
-        check_rule(rule, channel, models, operations)
+        check_rule(rule, channel, models)
         self.rule = rule
         self._evidence, self._models = Evidence(rule, clock, models), models
         self._tracker = IdentityTracker()

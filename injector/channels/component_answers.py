@@ -18,8 +18,6 @@ from injector.wire.inspection import Aside, Gate, Hold, Replace, Several
 
 __all__ = ["AnswersChannel"]
 
-OPERATIONS = ("get", "list", "watch", "answer")
-
 _UNAVAILABLE, _NOT_FOUND = 503, 404
 
 
@@ -39,7 +37,6 @@ class AnswersChannel(ExchangeChannel):
         super().__init__(
             rule,
             channel=Channel.APISERVER_TO_COMPONENT,
-            operations=OPERATIONS,
             baseline=baseline,
             clock=clock,
             sender=sender,

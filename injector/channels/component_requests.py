@@ -31,8 +31,6 @@ from injector.wire.inspection import Gate, Hold, Replace
 
 __all__ = ["RequestsChannel"]
 
-OPERATIONS = ("create", "update", "patch", "delete", "bind")
-
 _UNAVAILABLE = 503
 _KEPT = ("resourceVersion", "uid", "creationTimestamp")
 """What kube-apiserver would have added to an object that it creates."""
@@ -62,7 +60,6 @@ class RequestsChannel(ExchangeChannel):
         super().__init__(
             rule,
             channel=Channel.COMPONENT_TO_APISERVER,
-            operations=OPERATIONS,
             baseline=baseline,
             clock=clock,
             sender=sender,

@@ -115,7 +115,6 @@ class EtcdChannel(RuleChannel):
         super().__init__(
             rule,
             channel=Channel.APISERVER_TO_ETCD,
-            operations=("put", "delete", "compact", "lease-grant"),
             baseline=baseline,
             clock=clock,
             models=models,

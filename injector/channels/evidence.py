@@ -14,7 +14,7 @@ from injector.errors import CodecError, FaultError
 from injector.faults import Registry, Scope
 from injector.identity import Identified
 from injector.rules import Firing, NearMiss, Rule
-from injector.targets import Channel
+from injector.targets import Channel, wrong_operation
 
 __all__ = ["Evidence", "check_rule"]
 
@@ -156,15 +156,15 @@ class Evidence:
             self.amend(number, note=f"{firing.note}; {words}" if firing.note else words)
 
 
-def check_rule(rule: Rule, channel: Channel, models: Registry, operations: tuple[str, ...]) -> None:
-    """FaultError for a rule that can never fire in `channel`, which knows these `operations`."""
+def check_rule(rule: Rule, channel: Channel, models: Registry) -> None:
+    """FaultError for a rule that can never fire in `channel`."""
     if rule.channel is not channel:
         raise FaultError(f"rule {rule.id!r}: expected channel {channel}, got {rule.channel}")
     if rule.target.occurrence < 1:
         raise FaultError(f"rule {rule.id!r}: occurrence: expected at least 1, got {rule.target.occurrence}")
-    if rule.target.operation not in (None, *operations):
-        expected = ", ".join(operations)
-        raise FaultError(f"rule {rule.id!r}: operation: expected one of {expected}, got {rule.target.operation!r}")
+    operation = rule.target.operation
+    if operation is not None and (why := wrong_operation(channel, operation)) is not None:
+        raise FaultError(f"rule {rule.id!r}: operation: {why}")
     if rule.times is not None and rule.times < 1:
         raise FaultError(f"rule {rule.id!r}: times: expected at least 1, or none for until disarmed, got {rule.times}")
     try:

@@ -41,9 +41,6 @@ _ALONE = frozenset(
 )
 """Models that ask nothing of what was told before. (A drop may have to make up an answer.)"""
 
-_SUBRESOURCES = ("status", "scale", "approval", "finalize", "ephemeralcontainers", "resize", "eviction", "token")
-"""Those that built-in kinds have, but for a pod's binding, and streams such as `exec`, which are no exchange."""
-
 
 class ExchangeChannel(RuleChannel):
     """One rule and what came of it (injector.channels.channel). An `injector.wire.exchange.ExchangeInspector`."""
@@ -53,15 +50,13 @@ class ExchangeChannel(RuleChannel):
         rule: Rule,
         *,
         channel: Channel,
-        operations: tuple[str, ...],
         baseline: Iterable[tuple[bytes, bytes]] = (),
         clock: Callable[[], float] = time.monotonic,
         sender: HttpSender | None = None,
         models: Registry = MODELS,
     ) -> None:
         pairs = list(baseline)
-        everything = (*operations, *(f"{each}/{sub}" for each in operations for sub in _SUBRESOURCES))
-        super().__init__(rule, channel=channel, operations=everything, baseline=pairs, clock=clock, models=models)
+        super().__init__(rule, channel=channel, baseline=pairs, clock=clock, models=models)
         if rule.target.kind.startswith("etcd:"):
             raise FaultError(f"rule {rule.id!r}: {rule.target.kind} goes to etcd; its channel is apiserver-to-etcd")
         self._sender = sender

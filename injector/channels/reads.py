@@ -100,7 +100,6 @@ class ReadsChannel(RuleChannel):
         super().__init__(
             rule,
             channel=Channel.ETCD_TO_APISERVER,
-            operations=("range", "watch", "txn-range"),
             baseline=baseline,
             clock=clock,
             models=models,

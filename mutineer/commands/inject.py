@@ -67,6 +67,14 @@ def _complete_roles(context: click.Context, parameter: click.Parameter, incomple
     return [role for role in roles() if role.startswith(incomplete)]
 
 
+def _complete_operations(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from injector.targets import OPERATIONS, Channel
+
+    channel = context.params.get("channel")
+    known = OPERATIONS.get(Channel(channel), ()) if channel in set(Channel) else ()
+    return [name for name in known if name.startswith(incomplete)]
+
+
 def _complete_models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     from injector.faults import MODELS
 
@@ -95,8 +103,11 @@ def _complete_models(context: click.Context, parameter: click.Parameter, incompl
 @click.option(
     "--reread", is_flag=True, help="at-rest-silent, etcd-to-apiserver: restart kube-apiserver, so that it reads anew."
 )
-@click.option("--operation", type=click.Choice(("put", "delete", "range", "watch", "txn-range")),
-              help="Only messages of this kind: put and delete of writes, the others of reads.")  # fmt: skip
+@click.option("--operation", shell_complete=_complete_operations, metavar="OPERATION",
+              help="Only messages that do this, such as put, watch or update/status.")  # fmt: skip
+@click.option(
+    "--component", metavar="NAME", help="Channels of components: whose, such as kube-scheduler or 'kubelet-*'."
+)
 @click.option("--occurrence", type=click.IntRange(1), default=1, show_default=True,
               help="The n-th message that matches.")  # fmt: skip
 @click.option("--times", default="1", show_default=True, metavar="N|always", help="How often, from that one on.")
@@ -123,6 +134,7 @@ def command(
     group: str | None,
     reread: bool,
     operation: str | None,
+    component: str | None,
     occurrence: int,
     times: str,
     wait_s: float,
@@ -155,7 +167,7 @@ def command(
         return
     if target is None:
         raise click.UsageError("OBJECT is missing, such as Service/default/web (or --status, --disarm, --undo)")
-    chosen = {"namespace": namespace, "labels": labels, "role": role, "by": by, "after": after}
+    chosen = {"namespace": namespace, "labels": labels, "role": role, "by": by, "after": after, "component": component}
     fault = _fault(target, field, model, value, parameters, channel, group, operation, occurrence, **chosen)
     rule = {"id": _ID, **fault, "times": _times(times), "reread": reread}
     folder = outside.find_running(cluster).config.folder

@@ -227,7 +227,7 @@ def test_nobody_to_send_a_copy_is_said() -> None:
 
 def test_an_operation_that_is_none_of_this_channels_is_refused() -> None:
     target = Target(kind="Pod", identity="Pod/default/x", operation="watch")
-    with pytest.raises(FaultError, match="expected one of put, delete"):
+    with pytest.raises(FaultError, match="apiserver-to-etcd has put, delete"):
         EtcdChannel(Rule(id="r", channel=Channel.APISERVER_TO_ETCD, model="drop", target=target))
 
 

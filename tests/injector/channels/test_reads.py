@@ -283,7 +283,7 @@ def test_bytes_that_are_no_response_pass_and_are_near_misses() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (rule(operation="put"), "operation: expected one of range, watch, txn-range"),
+        (rule(operation="put"), "operation: etcd-to-apiserver has range, watch, txn-range"),
         (rule(times=0), "times"),
         (rule("drop", kind="etcd:Compact", identity="etcd:Compact"), "its channel is apiserver-to-etcd"),
     ],

@@ -17,6 +17,7 @@ from pathlib import Path
 from campaigns.clusters.keyspace import KeySpace, Stored
 from campaigns.clusters.protocol import HARNESS_COMPONENTS, Cluster
 from campaigns.clusters.silent import edit_silently, read_anew
+from campaigns.consumption import later_writes
 from campaigns.observers.canary import run_canary
 from campaigns.observers.history import History
 from campaigns.observers.probes import Prober
@@ -26,6 +27,7 @@ from campaigns.workloads.user import User
 from classifiers.observation import ComponentHealth, Observation, PodFinal
 from injector.at_rest import AtRest
 from injector.channels.control import ForwarderClient
+from injector.channels.listening import in_words
 from injector.conditions import parse_condition
 from injector.errors import ClusterError, FaultError
 from injector.rules import Firing, NearMiss, Rule
@@ -130,6 +132,7 @@ class Experiment:
             probes = prober.stop()
         self._collect_firings()
         seen_all = history.caught_up()
+        self._firings = tuple(self._followed(firing, history) for firing in self._firings)
         blind = []
         if history.blind or not seen_all:
             blind.append(f"etcd history: {history.blind or 'the watch did not catch up with what etcd holds'}")
@@ -199,8 +202,9 @@ class Experiment:
                 with history.interrupted():
                     firing = edit_silently(self._cluster, rule, self._undo, r0=history.r0)
             else:
+                forwarder = self._cluster.forwarder(Channel.APISERVER_TO_ETCD)
                 at_rest = AtRest(self._cluster.etcd_address, self._undo, self._cluster.etcd_tls)
-                firing = at_rest.inject(rule, r0=history.r0)
+                firing = at_rest.inject(rule, r0=history.r0, listen=forwarder.listen)
             self._firings = (firing,)
         except FaultError as error:
             self._near_misses = (NearMiss(identity=rule.target.named, why=str(error), times=1),)
@@ -241,7 +245,20 @@ class Experiment:
         if self._in_flight:
             collected = self._forwarder.collect()
             self._firings, self._near_misses = collected.firings, collected.near_misses
+        elif self._rule is not None and self._rule.channel is Channel.AT_REST_WRITE and self._firings:
+            (firing,), heard = self._firings, self._cluster.forwarder(Channel.APISERVER_TO_ETCD).heard()
+            said = in_words(heard, revision=firing.revision, since_s=firing.at_s)
+            self._firings = (dataclasses.replace(firing, consumed=said),)
         self._firings = tuple(dataclasses.replace(f, at_s=round(f.at_s - self._began, 6)) for f in self._firings)
+
+    def _followed(self, firing: Firing, history: History) -> Firing:
+        """The firing with what later writes made of the wrong value."""
+        path = firing.field or (self._rule.target.field if self._rule is not None else None)
+        try:
+            later = later_writes(firing, path, history.writes, self._keyspace.value_at)
+        except ClusterError:  # an etcd that does not answer is the components' to tell
+            return firing
+        return dataclasses.replace(firing, consumed=(*firing.consumed, *later))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -55,13 +55,15 @@ class AtRest:
         self._address, self._tls, self._timeout_s = address, tls, timeout_s
         self._records = UndoFolder(undo, Channel.AT_REST_WRITE)
 
-    def inject(self, rule: Rule, *, r0: int | None = None) -> Firing:
+    def inject(self, rule: Rule, *, r0: int | None = None, listen: Callable[[bytes], None] | None = None) -> Firing:
         """Find the target, write the undo record, corrupt and put.
 
         r0   the etcd revision at which the experiment began. Objects older than that are numbered as the baseline is
              (by key), younger ones by their creation; without it all are numbered by their creation
 
-        Raises FaultError where no object has the target's identity, or the model does not fit it.
+        listen   told the key before it is written, for whoever wants to know who reads it
+
+        Raises FaultError where the target means no object, or the model does not fit it.
         """
         check_at_rest(rule, Channel.AT_REST_WRITE)
         with self._connected() as etcd:
@@ -70,6 +72,8 @@ class AtRest:
             for _ in range(_ATTEMPTS):
                 corruption = _corrupted(rule, stored, census, etcd)
                 goes_to = stored if corruption.key is None else _only(etcd.range(corruption.key), corruption.key)
+                if listen is not None:
+                    listen(goes_to.key)
                 record = self._records.write(
                     rule, key=goes_to.key, mod_revision=goes_to.mod_revision, value=goes_to.value
                 )

@@ -83,6 +83,17 @@ class KeySpace:
         kvs = self._asked(lambda: self._client.get_response(_bytes(key))).kvs
         return bytes(kvs[0].value) if kvs else None
 
+    def value_at(self, key: str, revision: int) -> bytes | None:
+        """The value of one key as it was at `revision`; None where there was none, or it is compacted away."""
+        asked = etcd3.etcdrpc.RangeRequest(key=_bytes(key), revision=revision)
+        try:
+            kvs = self._client.kvstub.Range(asked, _TIMEOUT_S).kvs
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.OUT_OF_RANGE:
+                return None
+            raise ClusterError(f"etcd refused: {error.code().name}: {error.details()}") from error
+        return bytes(kvs[0].value) if kvs else None
+
     def keys(self, prefix: str = _EVERYTHING) -> list[str]:
         """The keys that begin with `prefix`, sorted."""
         response = self._asked(lambda: self._client.get_prefix_response(prefix, keys_only=True))

@@ -40,6 +40,7 @@ from injector.channels.component_options import (
 from injector.channels.components import component_channel
 from injector.channels.control import Stats
 from injector.channels.controlling import ArmedExchanges, Armory
+from injector.channels.listening import Heard
 from injector.channels.serving import answer_until, listen, run, told_to_end, when_open
 from injector.channels.tls import in_words
 from injector.rules import Rule
@@ -79,6 +80,12 @@ class ComponentForwarder:
             bytes_down=self.bytes_down,
             armed=channel.rule.id if channel is not None and self.armory.armed else None,
         )
+
+    def listen(self, key: bytes) -> None:
+        """Nobody reads keys here."""
+
+    def heard(self) -> tuple[Heard, ...]:
+        return ()
 
 
 class _Reading:

@@ -10,6 +10,8 @@ The protocol: a Unix socket (mode 0600), one JSON object a line, one answer a li
     disarm    → {}      nothing is looked at any more; what fired stays to be collected
     collect   → {"firings": […], "near_misses": […]} of the rule armed last (injector.rules_json)
     stats     → {"connections", "connections_total", "messages", "bytes_up", "bytes_down", "armed"}
+    listen    {"key": base64} → {}      for who reads that key, for a while (injector.channels.listening)
+    heard     → {"heard": [["watch" or "range", revision, at_s], …]} of the key listened for last
 
 History of the schema: 1 (first).
 """
@@ -23,6 +25,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from injector.channels.listening import Heard
 from injector.errors import HarnessError
 from injector.rules import Firing, JSONValue, NearMiss, Rule
 from injector.rules_json import firing_from_json, near_miss_from_json, rule_to_json
@@ -85,6 +88,22 @@ class ForwarderClient:
             )
         except ValueError as error:
             raise HarnessError(f"the forwarder at {self.path} sent a record that can't be read: {error}") from error
+
+    def listen(self, key: bytes) -> None:
+        """Listen for who reads that key, for a while from now on (where no rule is armed)."""
+        self._ask("listen", key=_base64(key))
+
+    def heard(self) -> tuple[Heard, ...]:
+        """What was heard of the key that was listened for last."""
+        found = self._ask("heard").get("heard")
+        heard: list[Heard] = []
+        for each in found if isinstance(found, list) else [None]:
+            match each:
+                case [str(how), int(revision), int() | float() as at_s]:
+                    heard.append(Heard(how, revision, at_s))
+                case _:
+                    raise HarnessError(f"the forwarder's answer: heard: expected lists, got {found!r:.80}")
+        return tuple(heard)
 
     def stats(self) -> Stats:
         """What went through."""

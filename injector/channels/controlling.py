@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Generic, Protocol, TypeVar
 
 from injector.channels.control import SCHEMA, Stats
+from injector.channels.listening import Heard
 from injector.errors import InjectionError
 from injector.rules import Firing, JSONValue, NearMiss, Rule
 from injector.rules_json import firing_to_json, near_miss_to_json, rule_from_json
@@ -82,6 +83,14 @@ class Controlled(Protocol):
 
     def stats(self) -> Stats: ...
 
+    def listen(self, key: bytes) -> None:
+        """For who reads that key, for a while; while a rule is armed nothing is heard."""
+        ...
+
+    def heard(self) -> tuple[Heard, ...]:
+        """Of the key that was listened for last."""
+        ...
+
 
 _Answer = dict[str, JSONValue]
 
@@ -134,12 +143,26 @@ def _stats(forwarder: Controlled, _request: Mapping[str, JSONValue]) -> _Answer:
     return asdict(forwarder.stats())
 
 
+def _listen(forwarder: Controlled, request: Mapping[str, JSONValue]) -> _Answer:
+    key = request.get("key")
+    if not isinstance(key, str):
+        raise ValueError(f"key: expected base64, got {key!r:.80}")
+    forwarder.listen(base64.b64decode(key, validate=True))
+    return {}
+
+
+def _heard(forwarder: Controlled, _request: Mapping[str, JSONValue]) -> _Answer:
+    return {"heard": [list(each) for each in forwarder.heard()]}
+
+
 _DOING: dict[str, Callable[[Controlled, Mapping[str, JSONValue]], _Answer]] = {
     "ping": _ping,
     "arm": _arm,
     "disarm": _disarm,
     "collect": _collect,
     "stats": _stats,
+    "listen": _listen,
+    "heard": _heard,
 }
 
 

@@ -31,6 +31,9 @@ Wrong key: the put's key is exchanged, the comparison's is not. So the guard sti
 means and holds, and the value lands under the other key, whatever is there. With the key exchanged in both, the guard
 would fail on any object that exists, and nothing would be written at all.
 
+Once it has fired, who reads what was written is listened to for a while (injector.channels.listening): kube-apiserver's
+watch of that key, and its reads.
+
 Two messages to etcd that are no writes can be targets of whole-message models, as kind and identity alike (the group is
 ""): `etcd:Compact` and `etcd:LeaseGrant`. Their bytes are etcd's own request; occurrences are calls. They can't be put
 `behind` others. A lease that is granted with `success` is one that etcd does not know.
@@ -38,12 +41,14 @@ Two messages to etcd that are no writes can be targets of whole-message models, 
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
 from injector.channels.channel import NOWHERE, RuleChannel
+from injector.channels.listening import RANGE, WATCH, Listening, in_words
 from injector.channels.memory import Around, text
 from injector.channels.protobuf import delimited, number_in, tagged
 from injector.channels.txn import (
@@ -59,7 +64,7 @@ from injector.corrupt import Corruption, corrupt, corrupt_for
 from injector.errors import CodecError, FaultError, WireError
 from injector.faults import MODELS, Registry
 from injector.identity import Identified
-from injector.rules import Delivery, Rule, Told
+from injector.rules import Delivery, Firing, Rule, Told
 from injector.targets import Channel
 from injector.wire.inspection import Answer, Call, Decision, Drop, Gate, Hold, Place, Replace
 
@@ -121,6 +126,8 @@ class EtcdChannel(RuleChannel):
         )
         self._sender = sender
         self._behind: list[_Behind] = []
+        self._listening = Listening(clock)
+        self._written: dict[int, bytes] = {}
         self._last: Outcome | None = None
         lost = rule.model == "drop" and rule.parameters.get("told") == Told.SUCCESS
         self._follows = lost or rule.model not in _ALONE
@@ -128,10 +135,28 @@ class EtcdChannel(RuleChannel):
     @property
     def done(self) -> bool:
         """Whether nothing needs to be looked at any more."""
+        return self.decided and self._listening.over
+
+    @property
+    def decided(self) -> bool:
+        """Whether no request needs to be looked at any more; who reads what was written is listened to a while on."""
         return self._evidence.fired_out and not self._behind
 
+    def firings(self) -> tuple[Firing, ...]:
+        found = super().firings()
+        return tuple(self._with_readers(number, firing) for number, firing in enumerate(found))
+
+    def _with_readers(self, number: int, firing: Firing) -> Firing:
+        key = self._written.get(number)
+        if key is None or firing.revision is None:
+            return firing
+        said = in_words(self._listening.heard(key), revision=firing.revision, since_s=firing.at_s)
+        return dataclasses.replace(firing, consumed=said)
+
     def call(self, path: bytes, place: Place = NOWHERE, /) -> Call | None:
-        if self.done:
+        if path in (WATCH, RANGE):
+            return None if self.done or self.rule.target.kind.startswith("etcd:") else self._listening.call(path)
+        if self.decided:
             return None
         if path == _TXN:
             return None if self.rule.target.kind.startswith("etcd:") else _TxnCall(self, place)
@@ -253,6 +278,10 @@ class EtcdChannel(RuleChannel):
             self._evidence.misfit(identified.identity, str(error))
             return None
         told = corruption.delivery.told
+        if told is None:
+            key = write.key if corruption.key is None else corruption.key
+            self._listening.listen(key)
+            self._written[self._evidence.fired_count] = key
         call.fired = self._fired(call, write.key, identified.identity, write.operation, write.value, corruption)
         if told is not None:
             return Drop(self._answer(told, lambda: made_up_success(message, writes, self._last)))
@@ -382,7 +411,7 @@ class _TxnCall:
 
     @property
     def listening(self) -> bool:
-        if self.channel.done:
+        if self.channel.decided:
             return self.fired is not None
         return self.fired is not None or self.channel.follows or bool(self.creates or self.deletes or self.puts)
 

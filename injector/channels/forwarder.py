@@ -27,12 +27,14 @@ from injector.channels.control import Stats
 from injector.channels.controlling import ArmedChannel, Armory
 from injector.channels.copies import Copies
 from injector.channels.etcd import EtcdChannel
+from injector.channels.listening import WATCH, Heard, Listening
 from injector.channels.options import Options, parse
-from injector.channels.reads import WATCH, ReadsChannel
+from injector.channels.reads import ReadsChannel
 from injector.channels.serving import answer_until, listen, run, told_to_end, when_open
 from injector.channels.tls import in_words, speaks_http2
 from injector.rules import Rule
 from injector.targets import Channel
+from injector.wire.inspection import Inspector
 from injector.wire.relay import Output, Relay
 
 __all__ = ["Forwarder", "main"]
@@ -50,6 +52,7 @@ class Forwarder:
         self.upstream, self.upstream_tls = upstream, upstream_tls
         self.copies = Copies(upstream, tls=upstream_tls)
         self.armory = Armory(self._carry_out)
+        self._listening, self._key = Listening(), b""
         self.open: set[_Connection] = set()
         self.connections_total = 0
         self.messages_closed = 0
@@ -67,6 +70,21 @@ class Forwarder:
             armed=channel.rule.id if channel is not None and self.armory.armed else None,
         )
 
+    def listen(self, key: bytes) -> None:
+        """For who reads that key, for a while; while a rule is armed nothing is heard."""
+        self._listening, self._key = Listening(), key
+        self._listening.listen(key)
+
+    def heard(self) -> tuple[Heard, ...]:
+        """Of the key that was listened for last."""
+        return self._listening.heard(self._key)
+
+    def inspector(self) -> Inspector | None:
+        """Asked at every request that passes: who looks at it, if anyone."""
+        if self.armory.armed:
+            return self.armory.inspector()
+        return None if self._listening.over else self._listening
+
     def _carry_out(self, rule: Rule, baseline: Iterable[tuple[bytes, bytes]]) -> ArmedChannel:
         if rule.channel is Channel.ETCD_TO_APISERVER:
             return ReadsChannel(rule, baseline=baseline)
@@ -78,7 +96,7 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self, forwarder: Forwarder) -> None:
         self.forwarder = forwarder
-        self.relay = Relay(forwarder.armory.inspector, lasting=LASTING)
+        self.relay = Relay(forwarder.inspector, lasting=LASTING)
         self.client: asyncio.Transport | None = None
         self.upstream: asyncio.Transport | None = None
         self.client_outlet: Outlet | None = None

@@ -50,6 +50,7 @@ from dataclasses import dataclass, field
 from injector.channels import responses
 from injector.channels.channel import NOWHERE, RuleChannel
 from injector.channels.etcd import UNAVAILABLE
+from injector.channels.listening import RANGE, WATCH
 from injector.channels.memory import Around, text
 from injector.channels.responses import Event, Pair
 from injector.corrupt import Corruption, corrupt_for
@@ -62,8 +63,6 @@ from injector.wire.inspection import Answer, Aside, Call, Decision, Drop, Gate, 
 
 __all__ = ["WATCH", "ReadsChannel"]
 
-WATCH = b"/etcdserverpb.Watch/Watch"
-_RANGE = b"/etcdserverpb.KV/Range"
 _TXN = b"/etcdserverpb.KV/Txn"
 
 
@@ -121,7 +120,7 @@ class ReadsChannel(RuleChannel):
             return None
         if path == WATCH:
             return _WatchCall(self, place)
-        if path == _RANGE:
+        if path == RANGE:
             return _AnswerCall(self, "range", responses.pairs_of, place)
         return _AnswerCall(self, "txn-range", responses.txn_pairs_of, place) if path == _TXN else None
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -25,6 +26,7 @@ from campaigns.clusters.silent import edit_silently, read_anew, undo_silently
 from injector import finding
 from injector.at_rest import AtRest
 from injector.channels.control import Collected, Stats
+from injector.channels.listening import Heard, in_words
 from injector.errors import ClusterError
 from injector.finding import Census
 from injector.rules import Firing, JSONValue, Rule
@@ -33,6 +35,11 @@ from injector.targets import Channel
 from injector.undo import newest_first
 
 __all__ = ["Forwarder", "Injections"]
+
+
+_HEARD_WITHIN_S = 0.1
+"""kube-apiserver's watch is told within a few milliseconds; a person waits for the answer."""
+_LOOK_S = 0.01
 
 
 class Forwarder(Protocol):
@@ -45,6 +52,10 @@ class Forwarder(Protocol):
     def collect(self) -> Collected: ...
 
     def stats(self) -> Stats: ...
+
+    def listen(self, key: bytes) -> None: ...
+
+    def heard(self) -> tuple[Heard, ...]: ...
 
 
 class Injections:
@@ -107,7 +118,8 @@ class Injections:
             return self._at_rest().preview(rule, r0=revision)
         if rule.channel is Channel.AT_REST_SILENT:
             return edit_silently(self._cluster, rule, self._undo, r0=revision)
-        return self._at_rest().inject(rule, r0=revision)
+        forwarder = self._forwarders(Channel.APISERVER_TO_ETCD)
+        return _heard(self._at_rest().inject(rule, r0=revision, listen=forwarder.listen), forwarder)
 
     def _injected(self) -> JSONValue:
         forwarder = self._forwarders(self._armed)
@@ -122,6 +134,16 @@ def _rule(document: Mapping[str, JSONValue]) -> Rule:
         return rule_from_json(document)
     except ValueError as error:
         raise ClusterError(f"not a rule: {error}") from error
+
+
+def _heard(firing: Firing, forwarder: Forwarder) -> Firing:
+    """With who read what was written, as far as that is told at once."""
+    deadline = time.monotonic() + _HEARD_WITHIN_S
+    while True:
+        said = in_words(forwarder.heard(), revision=firing.revision, since_s=firing.at_s)
+        if said or time.monotonic() > deadline:
+            return dataclasses.replace(firing, consumed=said)
+        time.sleep(_LOOK_S)
 
 
 def _census(everything: Mapping[str, Stored]) -> Census:

@@ -639,7 +639,7 @@ def test_custom_resources_are_objects_of_the_kind_that_their_bodies_name() -> No
     ("channel", "operation"), [(TO, "watch"), (TO, "put"), (TO, "update/nothing"), (FROM, "create"), (FROM, "bind")]
 )
 def test_an_operation_that_the_channel_does_not_have_is_refused(channel: Channel, operation: str) -> None:
-    with pytest.raises(FaultError, match="operation: (expected a subresource|(component-to-apiserver|apiserver-to-component) has)"):
+    with pytest.raises(FaultError, match=r"operation: (expected a subresource|[a-z-]+ has)"):
         channel_of(rule("drop", channel=channel, operation=operation))
 
 

@@ -131,7 +131,7 @@ def test_a_write_is_overtaken_by_so_many_others() -> None:
         assert other.request(OTHER) is None
         finish(other)
         assert decision.gate.is_open is opened
-    assert channel.done
+    assert channel.decided
     finish(late)
     assert channel.firings()[0].accepted is True
 
@@ -141,7 +141,7 @@ def test_disarming_lets_an_overtaken_write_go() -> None:
     decision = begin(channel).request(PUT)
     assert isinstance(decision, Hold)
     channel.disarmed()
-    assert decision.gate.is_open and channel.done
+    assert decision.gate.is_open and channel.decided
 
 
 def test_under_another_key_the_guard_stays_the_objects_own() -> None:

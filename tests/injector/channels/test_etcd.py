@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from injector.channels.etcd import EtcdChannel
+from injector.channels.listening import WATCH
 from injector.channels.txn import writes_of
 from injector.codec import locate
 from injector.errors import FaultError
@@ -94,11 +95,14 @@ def test_a_matching_write_is_changed_and_the_firing_holds_all_the_evidence() -> 
 
 
 def test_a_rule_fires_at_most_once_and_looks_at_nothing_afterwards() -> None:
-    channel = EtcdChannel(rule())
+    now = [1.0]
+    channel = EtcdChannel(rule(), clock=lambda: now[0])
     early = channel.call(TXN)
     assert early is not None
     assert ask(channel, put_request(WEB, golden("deployment"))) is not None
-    assert channel.call(TXN) is None and channel.done
+    assert channel.call(TXN) is None and not channel.done, "it listens for who reads what was written"
+    now[0] += 2.1
+    assert channel.call(TXN) is None and channel.call(WATCH) is None and channel.done
     assert early.request(put_request(WEB, golden("deployment")).SerializeToString()) is None
     assert not early.listening
 

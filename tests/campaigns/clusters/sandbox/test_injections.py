@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from campaigns.clusters.protocol import Action, Cluster
 from campaigns.clusters.sandbox.injections import Injections
 from classifiers.observation import ComponentHealth
 from injector.channels.control import Collected, Stats
+from injector.channels.listening import Heard
 from injector.codec import locate
 from injector.errors import ClusterError, FaultError
 from injector.rules import NearMiss, Rule
@@ -26,6 +28,7 @@ class Remembering:
 
     def __init__(self) -> None:
         self.rule: Rule | None = None
+        self.listened, self.told = b"", 0
         self.baseline: list[tuple[bytes, bytes]] = []
 
     def arm(self, rule: Rule, baseline: list[tuple[bytes, bytes]]) -> None:
@@ -36,6 +39,12 @@ class Remembering:
 
     def collect(self) -> Collected:
         return Collected((), (NearMiss(identity="Service/default/web", why="does not carry it", times=2),))
+
+    def listen(self, key: bytes) -> None:
+        self.listened = key
+
+    def heard(self) -> tuple[Heard, ...]:
+        return (Heard("watch", self.told, time.monotonic()),) if self.told else ()
 
     def stats(self) -> Stats:
         armed = self.rule.id if self.rule else None
@@ -126,6 +135,17 @@ def test_a_fault_at_rest_is_done_at_once_and_undone_from_its_record(injections: 
     assert undone["outcome"] == "restored"  # type: ignore[index,call-overload]
     assert keyspace.dump()[SERVICE].value == golden("service")
     assert injections.answer({"do": "undo"}) == []
+
+
+def test_who_read_the_edit_is_told_where_it_is_known_at_once(
+    injections: Injections, forwarder: Remembering, keyspace: KeySpace
+) -> None:
+    forwarder.told = keyspace.revision() + 1
+    (read,) = inject(injections, rule())["firing"]["consumed"]
+    assert read.startswith("kube-apiserver's watch, ") and read.endswith(" ms later")
+    assert forwarder.listened == SERVICE.encode()
+    forwarder.told = 1
+    assert "consumed" not in inject(injections, rule(parameters={"value": "wed"}))["firing"]
 
 
 def test_edits_of_one_object_are_undone_the_last_one_first(injections: Injections, keyspace: KeySpace) -> None:

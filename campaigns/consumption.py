@@ -1,0 +1,71 @@
+"""What later writes made of a wrong value: carried on, or put right. From an experiment's history. Pure but for reading
+old values of etcd's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from classifiers.observation import Write
+from injector.codec import locate
+from injector.errors import InjectionError
+from injector.rules import Firing, JSONValue
+from injector.writers import writer_of
+
+__all__ = ["later_writes"]
+
+_MOST_WRITES = 8
+"""Later writes of an object that are looked at; arbitrary: what happens soon."""
+
+
+def later_writes(
+    firing: Firing, path: str | None, writes: Iterable[Write], value_at: Callable[[str, int], bytes | None]
+) -> tuple[str, ...]:
+    """The first later write that carried the wrong value on, and the first that did not, each with its author: at most
+    two. `path` is the field that was changed; of a fault on the whole message only that it was written again is known.
+    `value_at` gives a key's value at a revision."""
+    if firing.operation == "drop" or not firing.after:
+        return ()
+    said: dict[str, str] = {}
+    before = firing.before if firing.operation in _TOLD else firing.after
+    for write in _later(firing, writes):
+        value = value_at(firing.key, write.revision) if write.operation != "delete" else None
+        what = _what(firing, path, value)
+        author = (value is not None and writer_of(value, before)) or "somebody"
+        said.setdefault(what, f"{what} by {author} at revision {write.revision}")
+        if value is None or what not in _CARRIED:
+            break
+        before = value
+    return tuple(said.values())
+
+
+_TOLD = ("range", "watch", "txn-range")
+"""Operations of what kube-apiserver was told wrongly, while etcd held the right value."""
+
+_CARRIED = ("carried on", "carried into etcd")
+
+
+def _later(firing: Firing, writes: Iterable[Write]) -> list[Write]:
+    of_key = (write for write in writes if write.key == firing.key)
+    if firing.revision is not None:
+        found = [write for write in of_key if write.revision > firing.revision]
+    else:
+        found = [write for write in of_key if write.at_s >= firing.at_s]
+    return sorted(found, key=lambda write: write.revision)[:_MOST_WRITES]
+
+
+def _what(firing: Firing, path: str | None, value: bytes | None) -> str:
+    if value is None:
+        return "deleted"
+    if path is None:
+        return "written again"
+    carried = _at(value, path) == firing.field_after
+    if firing.operation in _TOLD:
+        return "carried into etcd" if carried else "written without it"
+    return "carried on" if carried else "overwritten"
+
+
+def _at(value: bytes, path: str) -> JSONValue:
+    try:
+        return locate(value, path).value
+    except InjectionError:
+        return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -12,11 +14,15 @@ from campaigns import experiment
 from campaigns.clusters.keyspace import KeySpace
 from campaigns.clusters.protocol import Cluster
 from campaigns.experiment import Experiment, Limits
+from campaigns.observers.history import History
 from campaigns.workloads import WORKLOADS
 from classifiers.observation import ComponentHealth
+from injector.channels.listening import Heard
 from injector.errors import ClusterError
-from injector.rules import Rule
+from injector.rules import NearMiss, Rule
 from injector.targets import Channel, Target
+from tests.campaigns.etcd import Etcd
+from tests.injector.stored import KEYS, golden
 
 LIMITS = Limits(settle_s=1, quiet_s=1, stuck_s=1, steady_s=1, canary_s=1)
 
@@ -79,3 +85,79 @@ def test_only_the_first_write_of_what_the_user_asked_for_is_their_request(
     target = Target(kind=identity.split("/")[0], identity=identity, occurrence=occurrence)
     rule = Rule(id="r", channel=Channel.APISERVER_TO_ETCD, model="drop", target=target)
     assert made(Told(health("etcd")), rule)._users_own(rule) is own
+
+
+# What a rule at rest waits for, and what became of the fault, with a real etcd
+
+AFTER = "Deployment/default/web Available"
+AT_REST = Rule(
+    id="r",
+    channel=Channel.AT_REST_WRITE,
+    model="value-set",
+    parameters={"value": "wec"},
+    target=Target(kind="Service", identity="Service/default/web", field="spec.selector[app]", after=AFTER),
+)
+
+
+class Etcds:
+    """As much of a cluster as an edit in etcd needs, with a forwarder that heard one watch."""
+
+    etcd_tls = None
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.etcd_address, self.forwarder, self.listened = address, self, b""
+        self.told = 0
+
+    def listen(self, key: bytes) -> None:
+        self.listened = key
+
+    def heard(self) -> tuple[Heard, ...]:
+        return (Heard("watch", self.told, time.monotonic()),)
+
+
+def at_rest(cluster: Etcds, keyspace: KeySpace, undo: Path) -> Any:
+    limits = Limits(settle_s=0.3, quiet_s=1, stuck_s=1, steady_s=1, canary_s=1)
+    return Experiment(
+        cast(Cluster, cluster), keyspace, {}, WORKLOADS["deploy"], AT_REST, limits=limits, undo=undo / "undo"
+    )
+
+
+@pytest.fixture
+def history(keyspace: KeySpace) -> Iterator[History]:
+    keyspace.write({KEYS["service"]: golden("service")}, [])
+    baseline = keyspace.dump()
+    with History(keyspace, baseline, r0=keyspace.revision(), began=time.monotonic()) as started:
+        yield started
+
+
+def test_a_condition_that_never_comes_leaves_the_fault_undone_and_says_so(
+    etcd: Etcd, keyspace: KeySpace, history: History, tmp_path: Path
+) -> None:
+    waiting = at_rest(Etcds(etcd.address), keyspace, tmp_path)
+    waiting._inject_at_rest(AT_REST, history)
+    assert waiting._firings == () and keyspace.revision() == history.r0
+    assert waiting._near_misses == (
+        NearMiss(identity="Service/default/web", why=f"the rule waits for {AFTER}, which never came", times=1),
+    )
+
+
+def test_a_condition_is_waited_for_and_what_became_of_the_fault_is_told(
+    etcd: Etcd, keyspace: KeySpace, history: History, tmp_path: Path
+) -> None:
+    cluster = Etcds(etcd.address)
+    waiting = at_rest(cluster, keyspace, tmp_path)
+    later = threading.Timer(0.1, keyspace.write, ({KEYS["deployment"]: golden("deployment")}, []))
+    later.start()
+    try:
+        waiting._inject_at_rest(AT_REST, history)
+    finally:
+        later.join()
+    (firing,) = waiting._firings
+    assert (firing.revision, cluster.listened) == (history.r0 + 2, KEYS["service"].encode())
+    cluster.told = firing.revision
+    keyspace.write({KEYS["service"]: golden("service")}, [])
+    assert history.caught_up()
+    waiting._collect_firings()
+    (watch, overwritten) = waiting._followed(waiting._firings[0], history).consumed
+    assert watch.startswith("kube-apiserver's watch, ")
+    assert overwritten == f"overwritten by kubectl-client-side-apply at revision {history.r0 + 3}"

@@ -22,7 +22,6 @@ import ssl
 from collections.abc import Iterable, Sequence
 from typing import cast
 
-from injector.channels.connection import Outlet
 from injector.channels.control import Stats
 from injector.channels.controlling import ArmedChannel, Armory
 from injector.channels.copies import Copies
@@ -99,8 +98,6 @@ class _Connection(asyncio.Protocol):
         self.relay = Relay(forwarder.inspector, lasting=LASTING)
         self.client: asyncio.Transport | None = None
         self.upstream: asyncio.Transport | None = None
-        self.client_outlet: Outlet | None = None
-        self.upstream_outlet: Outlet | None = None
         self.connecting: asyncio.Task[None] | None = None
         self.early = b""
 
@@ -110,7 +107,6 @@ class _Connection(asyncio.Protocol):
             logger.warning("a client's connection was closed: it did not ask for HTTP/2 (ALPN h2)")
             client.close()
             return
-        self.client_outlet = Outlet(client)
         self.forwarder.open.add(self)
         self.forwarder.connections_total += 1
         self.relay.connection = self.forwarder.connections_total
@@ -145,10 +141,10 @@ class _Connection(asyncio.Protocol):
 
     def send(self, output: Output) -> None:
         """Sends what the relay says, to both sides."""
-        if output.to_upstream and self.upstream_outlet is not None:
-            self.upstream_outlet.write(output.to_upstream)
-        if output.to_client and self.client_outlet is not None:
-            self.client_outlet.write(output.to_client)
+        if output.to_upstream and self.upstream is not None:
+            _write(self.upstream, output.to_upstream)
+        if output.to_client and self.client is not None:
+            _write(self.client, output.to_client)
         if output.gates:
             when_open(output.gates, self._go_on)
         if output.error is not None:
@@ -192,8 +188,7 @@ class _Upstream(asyncio.Protocol):
         self.connection = connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        upstream = cast(asyncio.Transport, transport)
-        self.connection.upstream, self.connection.upstream_outlet = upstream, Outlet(upstream)
+        self.connection.upstream = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self.connection.forwarder.bytes_down += len(data)
@@ -217,6 +212,13 @@ class _Upstream(asyncio.Protocol):
             logger.warning("upstream %s:%d closed the connection: %s", host, port, in_words(exc))
         self.connection.relay.closed()
         self.connection.close()
+
+
+def _write(transport: asyncio.Transport, parts: list[bytes]) -> None:
+    if len(parts) == 1:
+        transport.write(parts[0])
+    else:
+        transport.writelines(parts)
 
 
 async def _serve(options: Options) -> None:

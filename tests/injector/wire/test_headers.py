@@ -42,6 +42,16 @@ def test_a_follower_goes_along_when_the_encoder_changes_its_table(sizes: list[in
         assert follower.find(encoder.encode([(b":path", path)]), b":path") == path
 
 
+def test_a_deadline_that_is_new_in_every_request_is_found_wherever_its_name_stands_in_the_table() -> None:
+    encoder, follower = hpack.Encoder(), HeaderFollower()
+    encoder.header_table_size = 16_384
+    follower.allow_table_bytes(16_384)
+    for others in range(140):  # the name's index takes one, two and three bytes
+        follower.follow(encoder.encode([(b"x-%d-%d" % (others, number), b"v") for number in range(others)]))
+        deadline = b"%du" % (29_999_000 + others)
+        assert follower.find(encoder.encode([(b"grpc-timeout", deadline)]), b"grpc-timeout") == deadline
+
+
 def test_a_larger_table_is_followed_only_after_it_was_announced() -> None:
     encoder, follower = hpack.Encoder(), HeaderFollower()
     encoder.header_table_size = 10_000
@@ -56,6 +66,8 @@ def test_a_larger_table_is_followed_only_after_it_was_announced() -> None:
     "block",
     [
         b"\x80",  # index 0
+        b"\x44\x05/ab",  # a value that is cut off
+        b"\x7e\x01a",  # a name that the table does not have
         b"\xfe",  # an index beyond the table
         b"\xff\xff\xff\xff\xff\xff\xff",  # an endless integer
         b"\xff\xff",  # an integer cut off

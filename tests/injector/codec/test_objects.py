@@ -156,6 +156,22 @@ def test_a_time_that_was_written_twice_is_replaced_not_merged() -> None:
     assert list_fields(value) == []
 
 
+def test_a_time_that_is_cut_off_is_refused_with_its_place_in_the_whole_value() -> None:
+    value = envelope("v1", "ConfigMap", b"\x0a\x04\x42\x02\x08\xff")
+    cut_off = value.index(b"\x08\xff") + 2
+    for _ in range(2):
+        with pytest.raises(CodecError, match=f"^byte {cut_off}: the data ends inside a number"):
+            to_tree(value)
+
+
+@pytest.mark.parametrize(("second", "shown"), [(b"", "1Gi"), (b"\x0a\x012", "2")])
+def test_a_quantity_that_was_written_twice_is_merged(second: bytes, shown: str) -> None:
+    limit = _nested(2, b"\x0a\x031Gi") + _nested(2, second)
+    volume = _nested(1, b"scratch") + _nested(2, _nested(2, limit))
+    value = envelope("v1", "Pod", _nested(2, _nested(1, volume)))
+    assert to_tree(value)["spec"] == {"volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": shown}}]}
+
+
 def test_times_beyond_python_s_calendar_and_embedded_bytes_that_are_no_json_are_still_shown() -> None:
     far = b"\x0a\x0a\x42\x08\x08\xff\xff\xff\xff\xff\xff\x7f"
     assert "after 1970" in str(to_tree(envelope("v1", "Pod", far))["metadata"])

@@ -107,9 +107,9 @@ def measure(rounds: int, seconds: float, say: Say, *, messages: int = MESSAGES) 
         stack.enter_context(_running([sys.executable, "-m", "benchmarks.passthrough", yardstick, etcd]))
         _wait(lambda: _listens(etcd) and _listens(yardstick) and _answers(control), "etcd and what is before it")
         load = stack.enter_context(subprocess.Popen([binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
-        bench = _Bench(load, {DIRECT: etcd, YARDSTICK: yardstick}, forwarded, control)
+        bench = _Bench(load, {DIRECT: etcd, YARDSTICK: yardstick}, forwarded, control, forwarder.pid)
         found = _rounds(bench, rounds, seconds, say)
-        memory = _memory(bench, forwarder.pid, messages, say)
+        memory = _memory(bench, messages, say)
     return [*_transactions(found), *_large(found), *memory]
 
 
@@ -117,15 +117,22 @@ class _Bench:
     """The load generator, with the forwarder armed or disarmed as the arm says."""
 
     def __init__(
-        self, load: subprocess.Popen[str], endpoints: Mapping[str, str], forwarded: str, control: ForwarderClient
+        self,
+        load: subprocess.Popen[str],
+        endpoints: Mapping[str, str],
+        forwarded: str,
+        control: ForwarderClient,
+        forwarder: int,
     ) -> None:
-        self._load, self._endpoints, self._forwarded, self.control = load, endpoints, forwarded, control
+        self._load, self._endpoints, self._forwarded = load, endpoints, forwarded
+        self.control, self.forwarder = control, forwarder
 
     def run(self, turn: _Turn, seconds: float) -> Result:
         self.control.disarm()
         if turn.arm in RULES:
             self.control.arm(RULES[turn.arm])
         assert self._load.stdin is not None and self._load.stdout is not None
+        used = _cpu_us(self.forwarder)
         endpoint = self._endpoints.get(turn.arm, self._forwarded)
         self._load.stdin.write(f"{turn.what} {endpoint} {turn.clients} {seconds}\n")
         self._load.stdin.flush()
@@ -133,6 +140,7 @@ class _Bench:
         if not answer:
             raise HarnessError(f"the load generator ended in a round of {turn.what} against {endpoint} ({turn.arm})")
         result: Result = json.loads(answer)
+        result["cpu_us"] = (_cpu_us(self.forwarder) - used) / result["transactions"]
         return result
 
 
@@ -172,6 +180,11 @@ def _transactions(found: Measured) -> list[Figure]:
         for name, percentile in (("p50_ms", "p50"), ("p99_ms", "p99")):
             value = median(result[name] for result in found[one])
             figures.append(Figure(name=f"{arm}: {percentile} at one client", value=value, unit="ms"))
+    for arm in FORWARDED:
+        cpu = median(result["cpu_us"] for result in found[_Turn("txn", arm, CLIENTS)])
+        figures.append(
+            Figure(name=f"{arm}: the forwarder's own CPU a transaction, {CLIENTS} clients", value=cpu, unit="µs")
+        )
     for arm in (*FORWARDED, YARDSTICK):
         ours = arm in LEAST_SHARE
         share = _share(found, _Turn("txn", arm, CLIENTS), _Turn("txn", DIRECT, CLIENTS))
@@ -207,19 +220,25 @@ def _large(found: Measured) -> list[Figure]:
     return figures
 
 
-def _memory(bench: _Bench, pid: int, messages: int, say: Say) -> list[Figure]:
+def _memory(bench: _Bench, messages: int, say: Say) -> list[Figure]:
     """What the forwarder's memory grows by while so many messages pass, half of them inspected. All the rounds have
     gone before, so that every buffer there will be is there."""
-    begin, before = bench.control.stats().messages, _resident_mb(pid)
+    begin, before = bench.control.stats().messages, _resident_mb(bench.forwarder)
     for arm, until in (("unarmed", begin + messages // 2), ("inspected", begin + messages)):
         while (passed := bench.control.stats().messages) < until:
             say(f"forwarder: memory, {passed - begin} of {messages} messages")
             bench.run(_Turn("txn", arm, CLIENTS), 5.0)
-    grown, passed = _resident_mb(pid) - before, bench.control.stats().messages - begin
+    grown, passed = _resident_mb(bench.forwarder) - before, bench.control.stats().messages - begin
     return [
         Figure(name="the forwarder's memory, after the rounds", value=before, unit="MB"),
         Figure(name=f"… grown over {passed} more messages", value=grown, unit="MB", goal=MOST_GROWTH_MB),
     ]
+
+
+def _cpu_us(pid: int) -> float:
+    """Of its threads that live: in it and, for it, in the kernel (Documentation/scheduler/sched-stats.rst)."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e3
 
 
 def _resident_mb(pid: int) -> float:

@@ -173,7 +173,7 @@ class Body:
     def _overtaken(self, out: list[bytes]) -> None:
         """What was put aside and may go now, between two messages."""
         if self._aside:
-            ready = [aside for aside in self._aside if aside.gate.is_open or (self.ended and not self._buffer)]
+            ready = [aside for aside in self._aside if aside.gate.is_open]
             self._aside = [aside for aside in self._aside if aside not in ready]
             out += [self._cutter.framed(message) for aside in ready for message in aside.later]
 

@@ -288,6 +288,14 @@ def test_an_upstream_that_does_not_speak_http_is_said() -> None:
     assert world.last.over and world.last.error is not None and "upstream broke HTTP/1.1" in world.last.error
 
 
+def test_what_upstream_says_unasked_is_no_answer_to_anything() -> None:
+    world = World()
+    assert world.upstream(OK) == b"" and world.last.error is not None
+    world = World()
+    world.client(GET)
+    assert world.upstream(OK + OK) == OK and world.last.over
+
+
 @pytest.mark.parametrize("seed", range(150))
 def test_broken_bytes_end_in_words_and_every_exchange_is_told_its_end_once(seed: int) -> None:
     random_ = random.Random(seed)

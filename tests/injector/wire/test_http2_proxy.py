@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Iterator
 
+import h2.settings
 import pytest
 
 from injector.wire.exchange import Deny, Forward, Held, HttpAnswer, MessageDecision, RequestDecision
@@ -186,12 +187,14 @@ def test_upstreams_goaway_lets_what_is_under_way_finish_and_refuses_the_rest() -
     goaway = b"\0\0\x08\x07\0\0\0\0\0" + (1).to_bytes(4, "big") + bytes(4)
     world._take(world.proxy.from_upstream(goaway[:11]))
     world._take(world.proxy.from_upstream(goaway[11:]))
+    inspecting = world.inspect()
     late = world.client.request()
     world._take(world.proxy.from_client(world.client.connection.data_to_send()))
     frames = world.to_client
     assert goaway[:9] + (lost).to_bytes(4, "big") + bytes(4) in frames
     refused = {number for number in (kept, lost, late) if b"\0\0\x04\x03\0" + number.to_bytes(4, "big") in frames}
     assert refused == {lost, late} and not world.over
+    assert inspecting.exchanges == []
     world.server.answer(1, b"last")
     output = world.proxy.from_upstream(world.server.connection.data_to_send())
     assert b"last" in output.to_client and output.over and output.error is None
@@ -219,6 +222,38 @@ def test_no_more_streams_are_begun_than_upstream_takes() -> None:
     world.server.answer(3)
     world.carry()
     assert sorted(world.server.got) == [1, 3, 5]
+
+
+def test_a_request_waits_where_upstream_takes_fewer_at_a_time_than_it_said() -> None:
+    world = World()
+    streams = [world.client.request() for _ in range(2)]
+    fewer = {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1}
+    world.server.connection.update_settings(fewer)
+    world._take(world.proxy.from_upstream(world.server.connection.data_to_send()))
+    world.carry()
+    assert list(world.server.got) == [1]
+    world.server.answer(1)
+    world.carry()
+    world.server.answer(3)
+    world.carry()
+    assert all(world.client.got[stream].ended for stream in streams)
+
+
+def test_a_client_that_gives_up_what_it_does_not_read_goes_on_with_the_rest() -> None:
+    world = World(greedy=False)
+    stream = world.client.request()
+    world.carry()
+    world.server.answer(1, bytes(3 << 20))
+    world.carry()
+    world.client.connection.reset_stream(stream, 8)
+    world._take(world.proxy.from_client(world.client.connection.data_to_send()))
+    world.server.waiting.clear()
+    world.client.acknowledge()
+    world.carry()
+    assert world.server.got[1].reset == 8
+    for _ in range(100):  # far more than what was given up
+        world.client.greedy = True
+        assert world.ask("GET", "/other", answer=bytes(60_000)).ended
 
 
 # Requests
@@ -423,6 +458,20 @@ def test_a_held_answer_outlasts_upstream_and_a_reset_of_what_it_did_not_read() -
     assert b"late" in output.to_client and output.over and inspecting.exchanges[0].ends == [200]
 
 
+def test_upstreams_reset_after_its_answer_waits_for_the_answer() -> None:
+    gate, world = Gate(), World()
+    inspecting = world.inspect(answers=lambda _: Hold(gate))
+    stream = world.client.request("POST", "/x", b"part", ("content-encoding", "gzip"), ends=False)
+    world.carry()
+    world.server.answer(1, b"said")
+    world.server.connection.reset_stream(1, 0)
+    world.carry()
+    assert world.client.got[stream] == Got() and inspecting.exchanges[0].ends == []
+    world.release(gate)
+    got = world.client.got[stream]
+    assert (got.body, got.ended, got.reset) == (b"said", True, 0) and inspecting.exchanges[0].ends == [200]
+
+
 def test_an_answer_broken_off_while_it_is_held_breaks_off_for_the_client() -> None:
     world = World()
     inspecting = world.inspect()
@@ -514,7 +563,8 @@ def test_a_rule_armed_in_the_middle_of_an_event_looks_at_the_next_one(
     content = framed(event(1), event(2), event(3))  # type: ignore[operator]
     say(world, asked, content[:cut])
     inspecting = world.inspect(answers=lambda _: Several())
-    say(world, asked, content[cut:])
+    for piece in (content[cut : cut + 1], content[cut + 1 : 31], content[31:]):
+        say(world, asked, piece)
     (looked,) = inspecting.exchanges
     seen = [event(1), event(2), event(3)][bool(cut) :]
     assert looked.messages == seen and got.body == (framed(event(1)) if cut else b"")  # type: ignore[operator]
@@ -651,6 +701,14 @@ def test_an_upstream_that_breaks_http2_is_told_and_the_client_too() -> None:
     world._deliver()
     assert output.error is not None and output.error.startswith("upstream broke HTTP/2")
     assert (world.client.gone, world.server.gone) == (2, 1)
+
+
+def test_a_ping_inside_a_header_block_is_a_breach() -> None:
+    world = World()
+    headers = b"\0\0\x01\x01\0\0\0\0\x01\x82"  # HEADERS without END_HEADERS
+    assert world.proxy.from_client(headers).error is None
+    output = world.proxy.from_client(b"\0\0\x08\x06\0\0\0\0\0" + bytes(8))
+    assert output.over and output.error is not None
 
 
 def test_something_else_than_http2_is_refused() -> None:

@@ -98,6 +98,8 @@ def _between(fault: dict[str, JSONValue]) -> Found:
         yield "target.occurrence", f"at rest nothing occurs twice: expected 1, got {target['occurrence']!r}"
     yield from _check_operation(channel, target.get("operation"))
     yield from _check_component(channel, target.get("component"))
+    if target.get("by") and channel == Channel.COMPONENT_TO_APISERVER:
+        yield "target.by", "a request is its sender's: name it by `component`"
     kind, identity = target.get("kind"), target.get("identity")
     if kind in _REQUESTS:
         yield from _check_request(channel, str(kind), target)

@@ -171,7 +171,9 @@ class AnswersChannel(ExchangeChannel):
         except (FaultError, CodecError) as error:
             self._evidence.misfit(identified.identity, str(error))
             return None
-        followed.fired = self._fires(key, identified.identity, operation, part, corruption, revision=revision)
+        followed.fired = self._fires(
+            followed.head, key, identified.identity, operation, part, corruption, revision=revision
+        )
         return corruption
 
     def _who(self, followed: Followed, part: Part) -> Identified | None:

@@ -171,8 +171,9 @@ class RequestsChannel(ExchangeChannel):
         told = corruption.delivery.told
         accepted = False if told is not None else None
         followed.fired = number = self._fires(
-            key, identified.identity, about.operation, part, corruption, accepted=accepted
-        )
+            followed.head, key, identified.identity, about.operation, part, corruption,
+            accepted=accepted, actor=_sender(followed.head),
+        )  # fmt: skip
         if told is not None:
             if followed.creation is not None:
                 self.roster.refused(followed.creation)
@@ -284,3 +285,11 @@ def _type_of(value: bytes) -> str:
     if storage is Storage.CBOR:
         return "application/cbor"
     return PROTOBUF if storage is Storage.PROTOBUF else JSON
+
+
+def _sender(head: RequestHead) -> str:
+    """The component, and which of its parts, where its User-Agent ends in one: `NAME/VERSION (…) kubernetes/COMMIT/PART`
+    (of a controller with an account of its own that account)."""
+    part = (header(head.headers, "user-agent") or "").partition(" kubernetes/")[2].partition("/")[2]
+    name = part.rpartition(":")[2]
+    return f"{head.component} ({name})" if name and name != head.component.removeprefix("kube-") else head.component

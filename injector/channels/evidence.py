@@ -79,13 +79,17 @@ class Evidence:
         operation: str,
         value: bytes | None,
         earlier: Callable[[], bytes | None] = _unknown,
+        *,
+        known: bytes | None = None,
     ) -> bool:
         """Whether the rule fires on this message of that object; `value` is what it carries, None if it has none;
-        `earlier` gives the version before, of a delete the one that is deleted. Counts the occurrence."""
+        `earlier` gives the version before, of a delete the one that is deleted; `known` is what the object is known
+        to be where a message has only a part of it. Counts the occurrence."""
         target = self.rule.target
         if self.fired_out or (identified.kind, identified.group) != (target.kind, target.group):
             return False
-        why = self._aim.misses(identified, earlier() if value is None and target.labels else value)
+        labelled = known or (earlier() if value is None and target.labels else value)
+        why = self._aim.misses(identified, labelled)
         if why is None and target.operation not in (None, operation):
             why = f"a {operation}, but the rule waits for a {target.operation}"
         if why is None and self.waits:

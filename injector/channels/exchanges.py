@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from injector.channels.bodies import Event, Part, Status, event_in, object_in, objects_in, status_in
 from injector.channels.channel import RuleChannel
@@ -16,7 +16,7 @@ from injector.channels.memory import Around
 from injector.channels.resources import ApiRequest, api_request
 from injector.channels.roster import Creation, Roster, revision_of
 from injector.codec import read_meta, storage_of
-from injector.corrupt import Corruption, corrupt
+from injector.corrupt import Corruption, corrupt_for
 from injector.errors import CodecError, FaultError, WireError
 from injector.faults import MODELS, Registry
 from injector.identity import Identified
@@ -32,7 +32,7 @@ from injector.wire.exchange import (
     cut_of,
     header,
 )
-from injector.wire.inspection import Gate
+from injector.wire.inspection import Gate, Place
 
 __all__ = ["ExchangeChannel", "Followed", "revision_in"]
 
@@ -60,10 +60,14 @@ class ExchangeChannel(RuleChannel):
         if rule.target.kind.startswith("etcd:"):
             raise FaultError(f"rule {rule.id!r}: {rule.target.kind} goes to etcd; its channel is apiserver-to-etcd")
         self._sender = sender
-        self.roster = Roster(self._tracker, self._memory, pairs, kind=rule.target.kind, group=rule.target.group)
+        self.roster = Roster(
+            self._tracker, self._memory, pairs, kind=rule.target.kind, group=rule.target.group,
+            awaited=rule.target.after.partition("/")[0], told=self._evidence.saw,
+        )  # fmt: skip
         self._over = False
         lost = rule.model == "drop" and rule.parameters.get("told") != Told.SUCCESS
-        self._listens = "#" in rule.target.identity or not (lost or rule.model in _ALONE)
+        chosen = not rule.target.identity or "#" in rule.target.identity or rule.target.after
+        self._listens = bool(chosen) or not (lost or rule.model in _ALONE)
 
     @property
     def done(self) -> bool:
@@ -125,16 +129,20 @@ class ExchangeChannel(RuleChannel):
             return False
         plain = operation.partition("/")[0]
         said = plain if target.operation == plain else operation
-        return self._evidence.matches(identified, said, part.value if part is not None else None)
+        value = part.value if part is not None else None
+        return self._evidence.matches(identified, said, value, known=self._known(identified))
+
+    def _known(self, identified: Identified) -> bytes | None:
+        """The object as it was last told: a patch, a binding or a delete has none of its labels."""
+        found = self._memory.other(identified.identity) if self.rule.target.labels else None
+        return found[1] if found is not None else None
 
     def _corrupted(self, key: str, part: Part | None, revision: int, what: str) -> Corruption:
         rule = self.rule
         if part is None:
             return self._without_value(what)
         around = _Around(self._memory, key.encode(), part.value, revision)
-        corruption = corrupt(
-            part.value, rule.model, rule.parameters, rule.target.field, around=around, models=self._models
-        )
+        corruption = corrupt_for(rule, part.value, around=around, models=self._models)
         if corruption.delivery.copies < 1 and corruption.delivery.told is None:
             raise FaultError(f"a message can't be delivered {corruption.delivery.copies} times; drop it instead")
         if corruption.after:
@@ -142,23 +150,19 @@ class ExchangeChannel(RuleChannel):
         return corruption
 
     def _fires(
-        self, key: str, identity: str, operation: str, part: Part | None, corruption: Corruption,
-        *, accepted: bool | None = None, revision: int | None = None,
+        self, head: RequestHead, key: str, identity: str, operation: str, part: Part | None, corruption: Corruption,
+        *, accepted: bool | None = None, revision: int | None = None, actor: str | None = None,
     ) -> int:  # fmt: skip
-        """Keeps the firing, with the bytes as they stand in the message."""
+        """Keeps the firing, with the bytes as they stand in the message. `actor`: None for whoever wrote them last."""
         before = part.shown(part.value) if part is not None else b""
         if part is not None and corruption.after:
             after, span = part.shown(corruption.after), part.span(corruption.span)
-            corruption = Corruption(
-                after=after,
-                span=span,
-                field_before=corruption.field_before,
-                field_after=corruption.field_after,
-                delivery=corruption.delivery,
-                key=corruption.key,
-            )
-        firing = self._firing(key, identity, operation, before, corruption, accepted=accepted, revision=revision)
-        return self._evidence.fired(firing)
+            corruption = replace(corruption, after=after, span=span)
+        stream = f"{head.component}, {Place(head.connection, head.stream)}"
+        firing = self._firing(
+            key, identity, operation, before, corruption, accepted=accepted, revision=revision, stream=stream
+        )
+        return self._evidence.fired(firing if actor is None else replace(firing, actor=actor))
 
 
 @dataclass(frozen=True, slots=True)

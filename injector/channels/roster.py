@@ -14,7 +14,7 @@ for), so only what is in the baseline is numbered by age beyond doubt; lists are
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from injector.channels.bodies import Part
@@ -51,7 +51,8 @@ class Creation:
 
 
 class Roster:
-    """Feeds on what is sent and told, in the order in which it passes. `kind` and `group`: the target's."""
+    """Feeds on what is sent and told, in the order in which it passes. `kind` and `group`: the target's; `awaited`: the
+    kind of an object that it waits for; `told`: gets every object that someone is told of, as it is."""
 
     def __init__(
         self,
@@ -61,10 +62,13 @@ class Roster:
         *,
         kind: str,
         group: str,
+        awaited: str = "",
+        told: Callable[[Identified, bytes], None] = lambda _identified, _value: None,
     ) -> None:
         self._tracker, self._memory = tracker, memory
         self._group = group
-        self._kinds = _with_owners(kind)
+        self._told = told
+        self._kinds = _with_owners(kind) | (_with_owners(awaited) if awaited else frozenset())
         self._uids: dict[str, str] = {}
         self._revisions: dict[str, int] = {}
         self._gone: dict[str, Identified] = {}
@@ -167,6 +171,7 @@ class Roster:
             self._end(key)
         elif not partial:
             self._memory.saw(key.encode(), part.value, revision)
+            self._told(known, part.value)
         return known
 
     def _end(self, key: str) -> None:

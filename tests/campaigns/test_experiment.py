@@ -105,8 +105,11 @@ class Etcds:
     etcd_tls = None
 
     def __init__(self, address: tuple[str, int]) -> None:
-        self.etcd_address, self.forwarder, self.listened = address, self, b""
+        self.etcd_address, self.listened = address, b""
         self.told = 0
+
+    def forwarder(self, channel: Channel) -> Etcds:
+        return self
 
     def listen(self, key: bytes) -> None:
         self.listened = key

@@ -30,6 +30,9 @@ sendInitialEvents, so that what is there comes as events ADDED and a BOOKMARK en
 kube-proxy watches services, endpoint slices, its node and service CIDRs, and writes nothing but events. Every delete
 has a body, DeleteOptions.
 
+Tried there: a lost create that is told as a success leaves its replica set standing still, one pod short, because the
+controller waits for the pod that it believes to have made (its expectations, for five minutes).
+
 Requests. Fields and bytes are changed in the body; what is in a patch is found by the same paths as in the object
 (`status.conditions[type=Ready].status`), as far as it carries them. Deliveries:
 

@@ -309,6 +309,18 @@ def test_metadata_alone_tells_who_is_who() -> None:
     assert isinstance(found.request, Deny)
 
 
+def test_a_creation_that_is_heard_of_early_fires_by_its_own_number() -> None:
+    channel = channel_of(rule("drop", channel=FROM, identity="Pod/default/web#1", operation="watch"))
+    begun(channel)
+    assert events(channel, said(pod("a", revision=20))).messages == (Several(()),)
+
+
+def test_an_old_life_that_nobody_saw_does_not_end_the_one_that_is() -> None:
+    channel = channel_of(rule("drop", identity="Pod/default/web#1", operation="delete"))
+    events(channel, said(pod("a", revision=9)), said(pod("a", revision=5, uid="before"), "DELETED"))
+    assert fires_on(channel, "a")
+
+
 # Requests delivered otherwise
 
 
@@ -436,6 +448,29 @@ def test_a_request_is_overtaken_by_other_writes_of_its_component_and_by_nothing_
         assert played(channel, own).request is None
         assert decision.gate.is_open is opened
     assert channel.done
+
+
+def test_a_write_of_another_component_lets_nothing_overtake_and_the_late_one_itself_is_no_other() -> None:
+    channel = channel_of(rule("reorder", kind="Node", identity="Node/node-1", behind=1))
+    one = captured("patch-node-status")
+    found = played(channel, one, end=False)
+    assert isinstance(found.request, Hold) and found.exchange is not None
+    renew = captured("renew-lease")
+    own = replace(renew, head=replace(renew.head, component="kubelet-node-1"))
+    exchange_of_own, stranger = channel.exchange(own.head), channel_of(rule(kind="Node", identity="Node/node-1"))
+    assert exchange_of_own is not None and stranger.exchange(renew.head) is None
+    found.exchange.ended(None)  # the client gave up: that is no other request
+    assert not found.request.gate.is_open
+    exchange_of_own.ended(200)
+    assert found.request.gate.is_open
+
+
+def test_a_fault_that_can_t_be_sent_is_a_misfit_and_fires_nothing() -> None:
+    waiting = rule("byte-flip", channel=FROM, kind="Service", identity="Service/default/web", part="envelope",
+                   offset=6, bit=0)  # fmt: skip
+    channel = channel_of(waiting)
+    assert played(channel, captured("list-services-protobuf")).messages == (None,)
+    assert channel.firings() == () and "which this message does not carry" in channel.near_misses()[0].why
 
 
 def test_disarming_lets_what_waits_go() -> None:

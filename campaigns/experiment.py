@@ -79,7 +79,7 @@ class Experiment:
         self._milestones: dict[str, float | None] = dict.fromkeys(("applied", "pods-ready", "traffic", "settled"))
         self._firings: tuple[Firing, ...] = ()
         self._near_misses: tuple[NearMiss, ...] = ()
-        self._began = 0.0
+        self._began = self._await_by = 0.0
 
     @property
     def _in_flight(self) -> bool:
@@ -178,6 +178,7 @@ class Experiment:
         self._workload.drive(user)
         self._milestones["applied"] = self._now_s()
         self._phase("settling")
+        self._await_by = time.monotonic() + self._limits.settle_s
         self._milestones["settled"] = self._settle(history, prober)
         if self._rule is not None and (not self._in_flight or self._rule.reread):
             self._inject_now(self._rule, history)
@@ -210,7 +211,8 @@ class Experiment:
             self._near_misses = (NearMiss(identity=rule.target.named, why=str(error), times=1),)
 
     def _comes(self, after: str, history: History) -> bool:
-        """Waits until that condition is stored; False if it does not come in time."""
+        """Waits until that condition is stored; False if it does not come in the time that the workload has to settle
+        (which is over already where it never did: two such times are all that an experiment's limit has room for)."""
         condition = parse_condition(after)
         kind = condition.identity.partition("/")[0]
 
@@ -218,7 +220,7 @@ class Experiment:
             found = (o for o in history.of_kind(kind) if o.who.identity == condition.identity)
             return any(condition.holds(o.value) for o in found)
 
-        return history.wait(holds, deadline=time.monotonic() + self._limits.settle_s)
+        return history.wait(holds, deadline=self._await_by)
 
     def _settle(self, history: History, prober: Prober, *, after_fault: bool = False) -> float | None:
         """Waits for rest, noting the milestones on the way; returns when it came, None if the deadline came first.

@@ -149,6 +149,7 @@ def test_a_condition_is_waited_for_and_what_became_of_the_fault_is_told(
 ) -> None:
     cluster = Etcds(etcd.address)
     waiting = at_rest(cluster, keyspace, tmp_path)
+    waiting._await_by = time.monotonic() + 10
     later = threading.Timer(0.1, keyspace.write, ({KEYS["deployment"]: golden("deployment")}, []))
     later.start()
     try:

@@ -69,6 +69,13 @@ def test_who_only_lost_a_field_is_the_author_if_nobody_else_is() -> None:
     assert writer_of(value, lost) == "kubectl-client-side-apply"
 
 
+def test_who_writes_the_same_fields_at_another_time_is_the_author() -> None:
+    value = golden("deployment")
+    entries: Any = to_tree(value)["metadata"]["managedFields"]
+    entries[0]["time"] = "2030-01-01T00:00:00Z"
+    assert writer_of(edited(value, managed=entries), value) == "kubectl-client-side-apply"
+
+
 @pytest.mark.parametrize("value", [b"", b"k8s\0\xff", golden("portrange"), golden("masterlease")])
 def test_nobody_is_known_of_what_has_no_entries_or_cannot_be_read(value: bytes) -> None:
     assert writers_of(value, None) == writers_of(value, value) == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -93,6 +94,20 @@ def test_a_firing_tells_who_read_it_even_if_the_event_comes_before_the_answer(no
     watch.response(event(51))
     expected = ("kube-apiserver's watch, 2.0 ms later",) if answer == ANSWERED else ()
     assert channel.firings()[0].consumed == expected
+
+
+def test_what_is_written_under_another_key_is_read_there(now: list[float]) -> None:
+    other = KEYS["service"]
+    wrong = replace(
+        RULE, model="wrong-key", parameters={"identity": "Service/default/web"}, target=replace(RULE.target, field=None)
+    )
+    channel = EtcdChannel(wrong, clock=lambda: now[0], baseline=[(other.encode(), golden("service"))])
+    watch, call = channel.call(WATCH), channel.call(TXN)
+    assert watch is not None and call is not None
+    call.request(put_request(WEB, VALUE).SerializeToString())
+    finish(call, ANSWERED, 0)
+    watch.response(event(50, key=other))
+    assert channel.firings()[0].consumed == ("kube-apiserver's watch, 0.0 ms later",)
 
 
 def watched(forwarder: RunningForwarder, write: Callable[[Any], None]) -> None:

@@ -152,6 +152,14 @@ def test_a_message_that_fits_no_field_of_the_role_leaves_the_rule_waiting() -> N
     assert ask(channel, put_request(WEB, golden("deployment"))) is not None
 
 
+def test_a_rule_that_fires_once_waits_for_a_message_that_fits_its_role() -> None:
+    other = rewrite(golden("deployment"), {**to_tree(golden("deployment")), "status": {"replicas": 67}})
+    channel = EtcdChannel(rule(identity="Deployment/default/web", role="status", parameters={"value": "x"}))
+    assert ask(channel, put_request(WEB, other)) is None
+    assert "value-set fits no field with the role status" in channel.near_misses()[0].why
+    assert ask(channel, put_request(WEB, golden("deployment"))) is not None
+
+
 def test_a_kind_of_dependency_is_a_role() -> None:
     channel = EtcdChannel(
         rule(kind="Pod", group="", identity="Pod/default/web#1", role="owner-reference", parameters={"value": "x"})
@@ -189,6 +197,17 @@ def test_the_version_before_is_the_one_that_etcd_took() -> None:
     assert ask(channel, put_request(HISTORY, second), REFUSED) is None
     assert ask(channel, put_request(HISTORY, third)) is not None
     assert channel.firings()[0].actor == "kube-controller-manager"
+
+
+def test_of_two_that_may_have_written_it_both_have_to_be_meant() -> None:
+    quota = golden("resourcequota")
+    for by, fires in (("kube-controller-manager", False), ("kube-", True)):
+        channel = EtcdChannel(rule(kind="ResourceQuota", group="", model="truncate", by=by))
+        assert (ask(channel, put_request(KEYS["resourcequota"], quota)) is not None) is fires
+    channel = EtcdChannel(rule(kind="ResourceQuota", group="", model="truncate", by="kube-apiserver"))
+    ask(channel, put_request(KEYS["resourcequota"], quota))
+    words = "written by kube-apiserver or kube-controller-manager; the rule waits for kube-apiserver"
+    assert channel.near_misses()[0].why == words
 
 
 def test_another_author_and_an_unknown_one_are_near_misses() -> None:
@@ -238,6 +257,24 @@ def test_a_condition_that_holds_already_is_not_waited_for() -> None:
     waiting = dropping(after="Deployment/default/web Available")
     channel = EtcdChannel(waiting, baseline=[(WEB.encode(), golden("deployment"))])
     assert put_pod(channel, "a", "") is not None
+
+
+def test_an_update_brings_a_condition_as_well_as_a_creation() -> None:
+    waiting = dropping(after="Deployment/default/web Available")
+    channel = EtcdChannel(waiting, baseline=[(WEB.encode(), history()[0])])
+    assert put_pod(channel, "a", "") is None
+    assert ask(channel, put_request(WEB, golden("deployment"), mod_revision=3)) is None
+    assert put_pod(channel, "b", "") is not None
+
+
+def test_a_condition_that_a_list_tells_counts_from_then_on() -> None:
+    waiting = rule(channel=Channel.ETCD_TO_APISERVER, model="drop", kind="Pod", group="",
+                   after="Deployment/default/web Available")  # fmt: skip
+    channel = ReadsChannel(waiting)
+    listed = etcdrpc.RangeResponse(header={"revision": 5}, kvs=[kv(WEB, golden("deployment"))])
+    assert call_of(channel, RANGE).response(listed.SerializeToString()) is None
+    event = watch_response(put(POD, golden("pod"), modified=10)).SerializeToString()
+    assert call_of(channel, WATCH).response(event) is not None
 
 
 def test_a_condition_that_is_told_counts_from_the_next_message() -> None:

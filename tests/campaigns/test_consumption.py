@@ -58,6 +58,10 @@ def write(revision: int, operation: str = "update") -> Write:
             (wrong(VALUES[1]), None),
             ("carried on by kube-controller-manager at revision 11", "deleted by somebody at revision 12"),
         ),
+        (
+            (wrong(VALUES[3]), VALUES[4]),
+            ("carried on by kubectl-label at revision 11", "overwritten by kubectl at revision 12"),
+        ),
         ((b"k8s\0\xff",), ("overwritten by somebody at revision 11",)),
     ],
 )  # fmt: skip

@@ -288,8 +288,8 @@ def _type_of(value: bytes) -> str:
 
 
 def _sender(head: RequestHead) -> str:
-    """The component, and which of its parts, where its User-Agent ends in one: `NAME/VERSION (…) kubernetes/COMMIT/PART`
-    (of a controller with an account of its own that account)."""
+    """The component, and which of its parts, where its User-Agent ends so: `NAME/VERSION (…) kubernetes/COMMIT/PART`,
+    of a controller that has an account of its own that account."""
     part = (header(head.headers, "user-agent") or "").partition(" kubernetes/")[2].partition("/")[2]
     name = part.rpartition(":")[2]
     return f"{head.component} ({name})" if name and name != head.component.removeprefix("kube-") else head.component

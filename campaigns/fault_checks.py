@@ -24,7 +24,7 @@ from injector.rules import JSONValue
 from injector.selectors import parse_selector
 from injector.targets import Channel, wrong_operation
 
-__all__ = ["check_document", "check_fault", "groups_of", "preferred_group", "scalar_type"]
+__all__ = ["carried_kind", "check_document", "check_fault", "groups_of", "preferred_group", "scalar_type"]
 
 _IDENTITY = re.compile(r"[A-Za-z]+(/[^/#\s]+){1,2}(#[1-9][0-9]*)?")
 
@@ -215,7 +215,8 @@ def _check_field(fault: dict[str, JSONValue], target: dict[str, JSONValue]) -> F
         return
     model = fault.get("model")
     part = isinstance(model, str) and model in MODELS and MODELS[model].scope is Scope.PART
-    found = _type_of(kind, group if isinstance(group, str) else preferred_group(kind), field, part=part)
+    group = group if isinstance(group, str) else preferred_group(kind)
+    found = _type_of(*carried_kind(kind, group, target.get("operation")), field, part=part)
     if isinstance(found, Problem):
         yield "target.field", found.message
     elif found:
@@ -237,6 +238,21 @@ def _check_type(fault: dict[str, JSONValue], field: str, type_name: str) -> Foun
             beyond = integer_range(type_name) is not None and type(parameters["value"]) is int
             forced = "; `force: true` stores it as it would be cut" if beyond else ""
             yield "parameters.value", f"{field} is of type {type_name}: {error}{forced}"
+
+
+_CARRIED = {
+    "bind": ("Binding", ""),
+    "eviction": ("Eviction", "policy"),
+    "scale": ("Scale", "autoscaling"),
+    "token": ("TokenRequest", "authentication.k8s.io"),
+}
+"""What messages carry that are about an object but do not hold it: kind and group, by operation or subresource."""
+
+
+def carried_kind(kind: str, group: str, operation: JSONValue) -> tuple[str, str]:
+    """Kind and group of what a message of that operation about such an object carries."""
+    plain, _, subresource = str(operation or "").partition("/")
+    return _CARRIED.get(subresource or plain, (kind, group))
 
 
 def scalar_type(kind: str, group: str, path: str) -> str | None:

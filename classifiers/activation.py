@@ -30,9 +30,18 @@ from injector.rules import Firing
 
 __all__ = ["activation", "history_differences"]
 
-_DROP = "drop"
-_READS = {"range": "in a list or get", "watch": "in a watch event", "txn-range": "after a refused write"}
-"""What etcd tells kube-apiserver, by the firing's operation."""
+_READS = {
+    "range": "in a list or get",
+    "watch": "in a watch event",
+    "txn-range": "after a refused write",
+    "get": "in a get",
+    "list": "in a list",
+    "answer": "in the answer to a write",
+}
+"""What etcd tells kube-apiserver, and it its components, by the firing's operation."""
+
+_REQUESTS = frozenset({"create", "update", "patch", "bind"})
+"""What components ask of kube-apiserver. (Their deletes are told from etcd's by no more than a word.)"""
 
 _SHOWN = 3
 """Differences and near misses that a reason names (arbitrary: two lines)."""
@@ -92,9 +101,9 @@ def _effects(observation: Observation, baseline: Baseline, symptoms: tuple[Sympt
 
 
 def _reached(observation: Observation, firing: Firing) -> tuple[Activation, str]:
-    if firing.operation in _READS:
+    if _plain(firing) in _READS:
         return _read_reached(observation, firing)
-    if firing.operation == _DROP:
+    if firing.told is not None:
         return _drop_reached(observation, firing)
     changed = f"the changed {firing.identity}" if firing.after != firing.before else f"the write of {firing.identity}"
     said = f" ({firing.note})" if firing.note else ""
@@ -103,15 +112,23 @@ def _reached(observation: Observation, firing: Firing) -> tuple[Activation, str]
         if later:
             return Activation.CONSUMED, f"{firing.identity} was read and written again ({_listed(later)}){said}"
     if firing.accepted:
-        return Activation.ACCEPTED, f"etcd took {changed}; nobody wrote it again{said}"
-    return Activation.FIRED, f"{firing.identity} was changed, but etcd did not take it{said}"
+        return Activation.ACCEPTED, f"{_taker(firing)} took {changed}; nobody wrote it again{said}"
+    return Activation.FIRED, f"{firing.identity} was changed, but {_taker(firing)} did not take it{said}"
+
+
+def _plain(firing: Firing) -> str:
+    """Its operation without the subresource."""
+    return firing.operation.partition("/")[0]
+
+
+def _taker(firing: Firing) -> str:
+    return "kube-apiserver" if _plain(firing) in _REQUESTS else "etcd"
 
 
 def _read_reached(observation: Observation, firing: Firing) -> tuple[Activation, str]:
-    """What kube-apiserver was told: etcd holds the true value, so a write afterwards is a sign that it was used."""
-    how = f"{firing.identity} was told wrongly {_READS[firing.operation]}" + (
-        f" ({firing.note})" if firing.note else ""
-    )
+    """What somebody was told: etcd holds the true value, so a write afterwards is a sign that it was used."""
+    said = f" ({firing.note})" if firing.note else ""
+    how = f"{firing.identity} was told wrongly {_READS[_plain(firing)]}{said}"
     later = [w for w in observation.writes if w.key == firing.key and w.at_s >= firing.at_s]
     if later:
         return Activation.CONSUMED, f"{how}, and written afterwards ({_listed(later)})"

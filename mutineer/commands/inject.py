@@ -191,12 +191,12 @@ def _fault(
     **chosen: str | None,
 ) -> dict[str, JSONValue]:
     """As a spec has it; `chosen` are a target's texts. InputError with every problem at once."""
-    from campaigns.fault_checks import check_fault, preferred_group, scalar_type
+    from campaigns.fault_checks import carried_kind, check_fault, preferred_group, scalar_type
 
     kind, slash, _ = target.partition("/")
     one = slash or kind.startswith("etcd:")
     group = preferred_group(kind) if group is None else group
-    type_name = scalar_type(kind, group, field) if field is not None else None
+    type_name = scalar_type(*carried_kind(kind, group, operation), field) if field is not None else None
     given: dict[str, JSONValue] = {}
     problems: list[Problem] = []
     for text in (*([f"value={value}"] if value is not None else []), *parameters):

@@ -142,6 +142,23 @@ faults:
             "target.operation: apiserver-to-etcd has put, delete; got 'watch'",
         ),
         (
+            fault(channel="component-to-apiserver", kind="Pod", identity="Pod/default/x", parameters="{value: a}",
+                  more=", field: spec.nodeName, operation: bind"),
+            "target.field: Binding has no field 'spec'; there are: metadata, target",
+        ),
+        (
+            fault(more=', field: "spec.selector[app]", component: kubelet-*'),
+            "target.component: is for the channels of components; got channel 'apiserver-to-etcd'",
+        ),
+        (
+            fault(channel="component-to-apiserver", more=', field: "spec.selector[app]", by: kubectl'),
+            "target.by: a request is its sender's: name it by `component`",
+        ),
+        (
+            fault(channel="apiserver-to-component", more=', field: "spec.selector[app]", operation: watch/x'),
+            "target.operation: expected a subresource such as status, scale",
+        ),
+        (
             fault(channel="at-rest-write", more=', field: "spec.selector[app]", operation: put'),
             "target.operation: at rest there is no message: expected none, got 'put'",
         ),

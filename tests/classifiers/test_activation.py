@@ -117,3 +117,12 @@ def test_the_order_in_which_writes_are_stored_changes_no_verdict(shuffled: list[
     assert judge(faulty(writes=tuple(shuffled)), BASELINE) == judge(
         faulty(writes=rewritten(SERVICE_KEY, 5.0)), BASELINE
     )
+
+
+def test_what_components_ask_and_are_told_is_told_as_that() -> None:
+    taken = activation(faulty(firings=(firing(operation="update/status"),)), BASELINE)
+    assert taken[0] is Activation.ACCEPTED and taken[1].startswith("kube-apiserver took the changed")
+    told = activation(faulty(firings=(firing(operation="answer/status", at_s=9.0),)), BASELINE)
+    assert told[0] is Activation.FIRED and "was told wrongly in the answer to a write" in told[1]
+    lost = firing(operation="bind", accepted=False, revision=None, after=b"", told=Told.ERROR)
+    assert "was made again" in activation(faulty(firings=(lost,), writes=rewritten(SERVICE_KEY, 0.6)), BASELINE)[1]

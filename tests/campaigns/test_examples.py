@@ -1,0 +1,20 @@
+"""What a newcomer copies has to be right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from campaigns.cluster_spec import parse_cluster
+from campaigns.spec import parse_spec
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_every_example_is_a_campaign_or_a_cluster_without_a_problem(path: Path) -> None:
+    text = path.read_text()
+    parse = parse_spec if "faults" in yaml.safe_load(text) else parse_cluster
+    parse(text, file=path.name)

@@ -113,6 +113,7 @@ def cluster(binaries: Assets, tmp_path_factory: pytest.TempPathFactory) -> Itera
             found = Cluster(outside.find_running("c").config.folder)
             found.kubectl("apply", "-f", "-", told=MORE.encode())
             found.kubectl("rollout", "status", "statefulset/db", "--timeout=60s")
+            found.kubectl("wait", "site/shop", "--for=condition=Ready", "--timeout=60s")
             yield found
         finally:
             for name in outside.running():
@@ -132,16 +133,6 @@ def test_everything_that_is_stored_is_written_again_byte_for_byte(cluster: Clust
     differing = {key for key, value in dump.items() if to_bytes(to_tree(value)) != value}
     assert differing == cbor, "a tree does not say how it was stored"
     assert {key for key, value in dump.items() if ORIGINAL in document_of(value)} == cbor
-
-
-def test_a_custom_resource_stored_as_cbor_is_changed_in_one_field_and_the_cluster_reads_it(cluster: Cluster) -> None:
-    inject = ("inject", "--cluster", "c", "Site/default/shop", "--group", "demo.mutineer.dev")
-    done = json.loads(cluster.mutineer(*inject, "--field", "spec.replicas", "--value", "2", "--json"))
-    assert done["firing"]["field_before"] == 1 and done["firing"]["accepted"]
-    replicas = cluster.kubectl("get", "site", "shop", "-o", "jsonpath={.spec.replicas}")
-    assert replicas == b"2" and read(cluster.value(SITE)).storage is Storage.CBOR
-    cluster.mutineer("inject", "--cluster", "c", "--undo")
-    assert locate(cluster.value(SITE), "spec.replicas").value == 1
 
 
 def test_the_api_says_the_same_of_everything(cluster: Cluster) -> None:
@@ -192,3 +183,14 @@ def test_a_key_is_decoded_edited_and_encoded_and_the_cluster_takes_it(cluster: C
     assert [each["value"] for each in rows if each["path"] == "data[hello]"] == ["world"]
     cluster.kubectl("delete", "configmap", "settings")
     wait_until(lambda: key not in keys_below("c", key), within_s=10, what="it to be gone")
+
+
+def test_a_custom_resource_stored_as_cbor_is_changed_in_one_field_and_the_cluster_reads_it(cluster: Cluster) -> None:
+    inject = ("inject", "--cluster", "c", "Site/default/shop", "--group", "demo.mutineer.dev")
+    done = json.loads(cluster.mutineer(*inject, "--field", "spec.replicas", "--value", "2", "--json"))
+    assert done["firing"]["field_before"] == 1 and done["firing"]["accepted"]
+    replicas = cluster.kubectl("get", "site", "shop", "-o", "jsonpath={.spec.replicas}")
+    assert replicas == b"2" and read(cluster.value(SITE)).storage is Storage.CBOR
+    cluster.mutineer("inject", "--cluster", "c", "--undo")
+    assert locate(cluster.value(SITE), "spec.replicas").value == 1
+    cluster.kubectl("wait", "site/shop", "--for=condition=Ready", "--timeout=60s")

@@ -42,12 +42,16 @@ class AnswersChannel(ExchangeChannel):
             sender=sender,
             models=models,
         )
-        self._waiting: list[Followed] = []
+        self._waiting: dict[Followed, None] = {}
+
+    @property
+    def done(self) -> bool:
+        return self.spent and not self._waiting
 
     def disarmed(self) -> None:
         """Events that wait for others go now."""
         super().disarmed()
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, {}
         for followed in waiting:
             passed, followed.passed = followed.passed, []
             for gate, _ in passed:
@@ -56,12 +60,12 @@ class AnswersChannel(ExchangeChannel):
     # What exchanges report
 
     def wants_answer(self, followed: Followed) -> bool:
-        return not self.done or bool(followed.passed)
+        return not self.spent or bool(followed.passed)
 
     def told(self, followed: Followed, content: bytes, event: Event | None) -> MessageDecision:
         if event is not None and event.part is not None:
             self._pass(followed)
-        if self.done:
+        if self.spent:
             return None
         if followed.about.verb == "watch":
             return self._event(followed, content, event) if event is not None and event.part is not None else None
@@ -70,6 +74,7 @@ class AnswersChannel(ExchangeChannel):
         return self._answer(followed, content)
 
     def over(self, followed: Followed, status: int | None) -> None:
+        self._waiting.pop(followed, None)
         number = followed.fired
         firing = self._evidence.firing(number) if number is not None else None
         if number is None or firing is None or followed.about.verb != "watch":
@@ -81,6 +86,8 @@ class AnswersChannel(ExchangeChannel):
         """An event went by; others may wait for that."""
         passed = [(gate, others - 1) for gate, others in followed.passed]
         followed.passed = [(gate, others) for gate, others in passed if others > 0]
+        if passed and not followed.passed:
+            self._waiting.pop(followed)
         for gate, others in passed:
             if others <= 0:
                 gate.open()
@@ -103,7 +110,7 @@ class AnswersChannel(ExchangeChannel):
         if delivery.behind > 0:
             gate = Gate()
             followed.passed.append((gate, delivery.behind))
-            self._waiting.append(followed)
+            self._waiting[followed] = None
             return Aside(gate, (changed,))
         return _late(delivery, _then(content, changed, delivery.copies))
 

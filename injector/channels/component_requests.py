@@ -69,10 +69,10 @@ class RequestsChannel(ExchangeChannel):
 
     @property
     def done(self) -> bool:
-        return super().done and not self._behind
+        return self.spent and not self._behind
 
     def exchange(self, head: RequestHead) -> Followed | None:
-        if self._evidence.fired_out or self._over:
+        if self.spent:
             return self._counted(head)
         found = super().exchange(head)
         return found if found is not None and (self.listens or found.about.writes) else self._counted(head)

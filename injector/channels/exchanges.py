@@ -70,12 +70,17 @@ class ExchangeChannel(RuleChannel):
         self._listens = bool(chosen) or not (lost or rule.model in _ALONE)
 
     @property
-    def done(self) -> bool:
-        """Whether nothing needs to be looked at any more."""
+    def spent(self) -> bool:
+        """Whether it will not fire any more."""
         return self._over or self._evidence.fired_out
 
+    @property
+    def done(self) -> bool:
+        """Whether nothing needs to be looked at any more: it is spent, and no message waits for others to go by."""
+        return self.spent
+
     def exchange(self, head: RequestHead) -> Followed | None:
-        if self.done:
+        if self.spent:
             return None
         request = api_request(head.method, head.target)
         if request is None or not self.roster.follows(request.resource):
@@ -106,7 +111,7 @@ class ExchangeChannel(RuleChannel):
     @property
     def listens(self) -> bool:
         """Whether it matters who is who, or what was told."""
-        return self._listens and not self.done
+        return self._listens and not self.spent
 
     def is_ours(self, head: RequestHead) -> bool:
         """Whether the rule is about that component."""
@@ -244,7 +249,7 @@ class Followed:
         return self.creation is not None or self.channel.listens
 
     def message(self, content: bytes) -> MessageDecision:
-        if self.channel.done and self.creation is None and not self.channel.wants_answer(self) and self.fired is None:
+        if self.channel.spent and self.creation is None and not self.channel.wants_answer(self) and self.fired is None:
             return None
         try:
             event = self._learn(content)

@@ -13,6 +13,7 @@ import pytest
 from injector.channels.bodies import PROTOBUF, event_in, objects_in, status_answer, status_in
 from injector.channels.component_requests import RequestsChannel
 from injector.channels.components import AnswersChannel, component_channel
+from injector.channels.controlling import Armory
 from injector.channels.exchanges import ExchangeChannel
 from injector.channels.protobuf import delimited
 from injector.codec import Storage, locate, raw_span, read_meta, to_bytes
@@ -24,6 +25,7 @@ from injector.wire.inspection import Aside, Hold, Replace, Several
 from tests.injector.channels.delivering import WITH_DELIVERING
 from tests.injector.channels.exchanges import NAMES, Captured, captured, played
 from tests.injector.stored import KEYS, golden
+from tests.injector.wire.http_peers import PREFIXED, World
 
 TO, FROM = Channel.COMPONENT_TO_APISERVER, Channel.APISERVER_TO_COMPONENT
 PODS = "/api/v1/namespaces/default/pods"
@@ -57,6 +59,10 @@ def pod(name: str = "", *, revision: int = 0, uid: str = "", node: str = "", **m
     if revision or uid:
         meta |= {"uid": uid or f"uid-{name}"}
     return to_bytes({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"nodeName": node}})
+
+
+def prefixed(message: bytes) -> bytes:
+    return len(message).to_bytes(4, "big") + message
 
 
 def said(value: bytes, kind: str = "ADDED") -> bytes:
@@ -555,10 +561,6 @@ def test_events_late_twice_and_out_of_order() -> None:
     late = events(channel_of(rule(channel=FROM, delay_s=3)), first)
     assert isinstance(late.messages[0], Hold) and late.messages[0].gate.after_s == 3
     assert events(channel_of(rule(channel=FROM, copies=2)), first).messages == (Several((first, first)),)
-    channel = channel_of(rule("reorder", channel=FROM, behind=2))
-    begun = events(channel, first).exchange
-    aside = channel.firings() and begun
-    assert aside is not None and channel.done
     again = channel_of(rule("reorder", channel=FROM, behind=2))
     found = events(again, first, others[0])
     assert isinstance(found.messages[0], Aside) and found.messages[0].later == (first,)
@@ -566,6 +568,30 @@ def test_events_late_twice_and_out_of_order() -> None:
     bookmark = delimited(0x0A, b"BOOKMARK") + delimited(0x12, b"")
     assert found.exchange.message(bookmark) is None and not found.messages[0].gate.is_open
     assert found.exchange.message(others[1]) is None and found.messages[0].gate.is_open
+
+
+def test_an_event_that_waits_for_others_is_overtaken_on_the_wire_and_the_rule_is_done_only_then() -> None:
+    armory = Armory(lambda waiting, _: channel_of(waiting))
+    world = World(armed=armory.inspector)
+    watch = world.client.request("GET", WATCH)
+    world.carry()
+    world.server.answer(1, b"", *PREFIXED, ends=False)
+    armory.arm(rule("reorder", channel=FROM, behind=2), ())
+    first, second, third = (prefixed(said(pod("a", revision=n), "MODIFIED")) for n in (4, 5, 6))
+    for sent, came in ((first, b""), (second, second), (third, second + third + first)):
+        assert armory.inspector() is not None
+        world.server.send(1, sent, ends=False)
+        world.carry()
+        assert bytes(world.client.got[watch].body) == came
+    assert armory.inspector() is None
+
+
+def test_a_rule_is_done_once_the_watch_is_over_on_which_its_event_waited() -> None:
+    channel = channel_of(rule("reorder", channel=FROM, behind=2))
+    found = events(channel, said(pod("a", revision=4)))
+    assert not channel.done
+    found.exchange.ended(200)
+    assert channel.done
 
 
 def test_disarming_lets_an_overtaken_event_go() -> None:

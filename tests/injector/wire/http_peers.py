@@ -10,7 +10,14 @@ import h2.connection
 import h2.events
 import h2.settings
 
-from injector.wire.exchange import AnswerHead, Exchange, MessageDecision, RequestDecision, RequestHead
+from injector.wire.exchange import (
+    AnswerHead,
+    Exchange,
+    ExchangeInspector,
+    MessageDecision,
+    RequestDecision,
+    RequestHead,
+)
 from injector.wire.http2_proxy import Http2Proxy
 from injector.wire.inspection import Gate
 from injector.wire.proxying import Output
@@ -186,10 +193,10 @@ class World:
 
     def __init__(
         self, *, sizes: Iterator[int] | None = None, greedy: bool = True, server_greedy: bool = True,
-        streams: int | None = None,
+        streams: int | None = None, armed: Callable[[], ExchangeInspector | None] | None = None,
     ) -> None:  # fmt: skip
         self.inspector: Inspecting | None = None
-        self.proxy = Http2Proxy("kube-scheduler", 1, lambda: self.inspector)
+        self.proxy = Http2Proxy("kube-scheduler", 1, armed or (lambda: self.inspector))
         self.client = Peer(client=True, greedy=greedy)
         self.server = Peer(client=False, greedy=server_greedy, streams=streams)
         self.sizes = sizes

@@ -13,8 +13,8 @@ from injector.faults import MODELS, Registry
 from injector.identity import Identified
 from injector.rules import Delivery, Rule, Told
 from injector.targets import Channel
-from injector.wire.exchange import Deny, HttpSender, MessageDecision, RequestHead, header
-from injector.wire.inspection import Aside, Gate, Hold, Replace, Several
+from injector.wire.exchange import Deny, Held, HttpSender, MessageDecision, RequestHead, header
+from injector.wire.inspection import Aside, Gate, Replace, Several
 
 __all__ = ["AnswersChannel"]
 
@@ -214,4 +214,4 @@ def _then(content: bytes, changed: bytes, copies: int = 1) -> Replace | Several 
 
 
 def _late(delivery: Delivery, then: Replace | Several | None) -> MessageDecision:
-    return Hold(Gate(delivery.delay_s), then) if delivery.delay_s > 0 else then
+    return Held(Gate(delivery.delay_s), then) if delivery.delay_s > 0 else then

@@ -20,6 +20,7 @@ from injector.targets import Channel
 from injector.wire.exchange import (
     Deny,
     Forward,
+    Held,
     HttpAnswer,
     HttpSender,
     MessageDecision,
@@ -27,7 +28,7 @@ from injector.wire.exchange import (
     RequestHead,
     header,
 )
-from injector.wire.inspection import Gate, Hold, Replace
+from injector.wire.inspection import Gate, Replace
 
 __all__ = ["RequestsChannel"]
 
@@ -134,6 +135,7 @@ class RequestsChannel(ExchangeChannel):
         if number is None or firing is None or firing.told is not None:
             return
         if followed.gate is not None and not followed.gate.is_open:
+            self._behind = [waiting for waiting in self._behind if waiting.gate is not followed.gate]
             self._evidence.remark(number, "the client gave up before the request went on: it never arrived")
             self._evidence.amend(number, accepted=False)
         elif status is None:
@@ -199,10 +201,10 @@ class RequestsChannel(ExchangeChannel):
         if delivery.behind > 0:
             followed.gate = Gate()
             self._behind.append(_Behind(followed.gate, followed.head.component, delivery.behind))
-            return Hold(followed.gate, then)  # type: ignore[arg-type]  # RequestDecision says what it may hold
+            return Held(followed.gate, then)
         if delivery.delay_s > 0:
             followed.gate = Gate(delivery.delay_s)
-            return Hold(followed.gate, then)  # type: ignore[arg-type]  # RequestDecision says what it may hold
+            return Held(followed.gate, then)
         return then
 
     def _check_delivery(self, delivery: Delivery) -> None:

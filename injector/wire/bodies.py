@@ -1,6 +1,6 @@
 """One direction of one exchange: a body's bytes in, in any pieces, and out, with its messages decided.
 
-A message that somebody wants to look at is held until it is whole. One that `Hold` keeps back keeps back what follows
+A message that somebody wants to look at is held until it is whole. One that `Held` keeps back keeps back what follows
 it; what `Aside` puts aside goes between two later messages, at the latest at the end of the body. Whoever looks may
 come and go: what is under way of a message then passes, and the next one is looked at.
 
@@ -15,7 +15,7 @@ from typing import Protocol
 
 from injector.wire.cutting import cutter
 from injector.wire.exchange import Cut, Deny, Forward, Held, MessageDecision, RequestDecision
-from injector.wire.inspection import Aside, Drop, Gate, Hold, Replace, Several
+from injector.wire.inspection import Aside, Gate, Replace, Several
 
 __all__ = ["Body", "Decided", "Looking", "Onlooker"]
 
@@ -26,7 +26,7 @@ Decided = RequestDecision | MessageDecision
 class Onlooker:
     """Who decides about a message, and is told of one that nobody can look at."""
 
-    decide: Callable[[bytes], RequestDecision | MessageDecision]
+    decide: Callable[[bytes], Decided]
     unread: Callable[[str], None]
 
 
@@ -145,13 +145,11 @@ class Body:
         if decision is None:
             out.append(raw)
             return
-        if isinstance(decision, Hold | Held):
-            then = decision.then
-            assert not isinstance(then, Drop), "a gRPC answer to an HTTP request"
+        if isinstance(decision, Held):
             if decision.gate.is_open:
-                self._apply(raw, then, out)
+                self._apply(raw, decision.then, out)
             else:
-                self._gate, self._then, self._held = decision.gate, then, raw
+                self._gate, self._then, self._held = decision.gate, decision.then, raw
                 self._gates.append(decision.gate)
             return
         self.changed = True

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
-from injector.wire.inspection import Aside, Gate, Hold, Replace, Several
+from injector.wire.inspection import Aside, Gate, Replace, Several
 
 __all__ = [
     "AnswerHead",
@@ -101,16 +101,17 @@ class Deny:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """As injector.wire.inspection.Hold, whose `then` may be any decision here."""
+    """The message, and what follows it in its body, waits for `gate`; then it goes on as `then` says, which is one that
+    may be said of it at once. Other exchanges pass. (injector.wire.inspection.Hold is that of gRPC calls.)"""
 
     gate: Gate
     then: Replace | Forward | Several | Deny | None = None
 
 
-RequestDecision = Replace | Forward | Deny | Hold | Held | None
-"""None: as it came. `Held`, whose `then` is a Replace, Forward, Deny or None: later; other requests pass."""
+RequestDecision = Replace | Forward | Deny | Held | None
+"""None: as it came."""
 
-MessageDecision = Replace | Several | Deny | Hold | Held | Aside | None
+MessageDecision = Replace | Several | Deny | Held | Aside | None
 """As injector.wire.inspection.Decision. Where a whole body changes its size its content-length changes too."""
 
 

@@ -13,13 +13,14 @@ from injector.wire.exchange import (
     AnswerHead,
     Deny,
     Exchange,
+    Held,
     HttpAnswer,
     HttpSender,
     MessageDecision,
     RequestDecision,
     RequestHead,
 )
-from injector.wire.inspection import Gate, Hold, Replace
+from injector.wire.inspection import Gate, Replace
 
 
 class Looking:
@@ -58,7 +59,7 @@ class _Exchange:
             case "drop":
                 return Deny(HttpAnswer(503, "text/plain", b"dropped"))
             case "delay":
-                return Hold(Gate(0.2))
+                return Held(Gate(0.2))
             case "duplicate":
                 self.looking.sender(self.head, body, self.copied)
         return None

@@ -20,8 +20,8 @@ from injector.codec import Storage, locate, raw_span, read_meta, to_bytes
 from injector.errors import FaultError
 from injector.rules import JSONValue, Rule, Told
 from injector.targets import Channel, Target
-from injector.wire.exchange import AnswerHead, Deny, Forward, HttpAnswer, RequestHead
-from injector.wire.inspection import Aside, Hold, Replace, Several
+from injector.wire.exchange import AnswerHead, Deny, Forward, Held, HttpAnswer, RequestHead
+from injector.wire.inspection import Aside, Replace, Several
 from tests.injector.channels.delivering import WITH_DELIVERING
 from tests.injector.channels.exchanges import NAMES, Captured, captured, played
 from tests.injector.stored import KEYS, golden
@@ -396,7 +396,7 @@ def test_a_late_request_waits_and_one_whose_client_gave_up_never_arrives() -> No
         channel = channel_of(rule(kind="Node", identity="Node/node-1", delay_s=2))
         one = captured("patch-node-status")
         found = played(channel, one, end=False)
-        assert isinstance(found.request, Hold) and found.request.gate.after_s == 2 and found.request.then is None
+        assert isinstance(found.request, Held) and found.request.gate.after_s == 2 and found.request.then is None
         assert found.exchange is not None
         if not gives_up:
             found.request.gate.open()
@@ -445,7 +445,7 @@ def test_no_copies_of_what_was_refused_and_none_without_a_sender() -> None:
 def test_a_request_is_overtaken_by_other_writes_of_its_component_and_by_nothing_else() -> None:
     channel = channel_of(rule("reorder", kind="Node", identity="Node/node-1", behind=2))
     decision = played(channel, captured("patch-node-status"), end=False).request
-    assert isinstance(decision, Hold) and not channel.done and not decision.gate.is_open
+    assert isinstance(decision, Held) and not channel.done and not decision.gate.is_open
     renew = captured("renew-lease")
     assert played(channel, renew).exchange is None  # of the scheduler
     own = replace(renew, head=replace(renew.head, component="kubelet-node-1"))
@@ -460,15 +460,23 @@ def test_a_write_of_another_component_lets_nothing_overtake_and_the_late_one_its
     channel = channel_of(rule("reorder", kind="Node", identity="Node/node-1", behind=1))
     one = captured("patch-node-status")
     found = played(channel, one, end=False)
-    assert isinstance(found.request, Hold) and found.exchange is not None
+    assert isinstance(found.request, Held) and found.exchange is not None
     renew = captured("renew-lease")
     own = replace(renew, head=replace(renew.head, component="kubelet-node-1"))
     exchange_of_own, stranger = channel.exchange(own.head), channel_of(rule(kind="Node", identity="Node/node-1"))
     assert exchange_of_own is not None and stranger.exchange(renew.head) is None
-    found.exchange.ended(None)  # the client gave up: that is no other request
     assert not found.request.gate.is_open
     exchange_of_own.ended(200)
     assert found.request.gate.is_open
+
+
+def test_a_request_whose_client_gives_up_waits_for_nobody_and_is_no_other() -> None:
+    channel = channel_of(rule("reorder", kind="Node", identity="Node/node-1", behind=1))
+    found = played(channel, captured("patch-node-status"), end=False)
+    assert isinstance(found.request, Held) and found.exchange is not None and not channel.done
+    found.exchange.ended(None)
+    assert not found.request.gate.is_open and channel.done
+    assert "never arrived" in channel.firings()[0].note
 
 
 def test_a_fault_that_can_t_be_sent_is_a_misfit_and_fires_nothing() -> None:
@@ -482,7 +490,7 @@ def test_a_fault_that_can_t_be_sent_is_a_misfit_and_fires_nothing() -> None:
 def test_disarming_lets_what_waits_go() -> None:
     channel = channel_of(rule(kind="Node", identity="Node/node-1", behind=2))
     decision = played(channel, captured("patch-node-status"), end=False).request
-    assert isinstance(decision, Hold)
+    assert isinstance(decision, Held)
     channel.disarmed()
     assert decision.gate.is_open and channel.done
 
@@ -559,7 +567,7 @@ def test_a_lost_event_is_swallowed_and_bookmarks_pass() -> None:
 def test_events_late_twice_and_out_of_order() -> None:
     first, *others = (said(pod("a", revision=n), "MODIFIED") for n in (4, 5, 6, 7))
     late = events(channel_of(rule(channel=FROM, delay_s=3)), first)
-    assert isinstance(late.messages[0], Hold) and late.messages[0].gate.after_s == 3
+    assert isinstance(late.messages[0], Held) and late.messages[0].gate.after_s == 3
     assert events(channel_of(rule(channel=FROM, copies=2)), first).messages == (Several((first, first)),)
     again = channel_of(rule("reorder", channel=FROM, behind=2))
     found = events(again, first, others[0])
@@ -645,7 +653,7 @@ def test_an_object_in_a_list_is_told_otherwise_left_out_or_the_whole_answer_drop
     assert isinstance(error, Deny) and error.answer is not None and error.answer.status == 503
     assert played(channel_of(rule("drop", told="timeout", **SERVICE)), one).messages == (Deny(None),)
     (late,) = played(channel_of(rule("delay", seconds=2, **SERVICE)), one).messages
-    assert isinstance(late, Hold) and late.then is None
+    assert isinstance(late, Held) and late.then is None
 
 
 def test_a_get_and_the_answer_to_a_write_are_told_otherwise() -> None:
@@ -664,7 +672,7 @@ def test_a_get_and_the_answer_to_a_write_are_told_otherwise() -> None:
     assert (firing.operation, firing.key, firing.revision) == ("answer", "/registry/pods/default/a", 5)
     late = channel_of(rule(channel=FROM, delay_s=1, operation="answer"), **options)
     bind = captured("bind", target=f"{PODS}/a/binding")
-    assert isinstance(played(late, bind).messages[0], Hold) and late.firings()[0].operation == "answer/binding"
+    assert isinstance(played(late, bind).messages[0], Held) and late.firings()[0].operation == "answer/binding"
 
 
 def test_metadata_told_of_an_object_is_that_object() -> None:

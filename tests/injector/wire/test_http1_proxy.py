@@ -10,7 +10,7 @@ import pytest
 
 from injector.wire.exchange import Deny, Held, HttpAnswer
 from injector.wire.http1_proxy import WAITING_BYTES, Http1Proxy
-from injector.wire.inspection import Aside, Gate, Hold, Replace, Several
+from injector.wire.inspection import Aside, Gate, Replace, Several
 from injector.wire.proxying import Output
 from tests.injector.wire.http_peers import WATCH, Inspecting
 
@@ -180,7 +180,7 @@ def test_a_request_denied_without_a_word_is_never_answered() -> None:
 
 def test_a_held_request_and_a_held_answer_go_on_when_their_gates_open() -> None:
     first, second, world = Gate(), Gate(1.0), World()
-    world.inspect(decide=lambda _: Held(first), answers=lambda _: Hold(second, Replace(b"late")))
+    world.inspect(decide=lambda _: Held(first), answers=lambda _: Held(second, Replace(b"late")))
     assert world.client(POST) == b""
     world.release(first)
     assert world.to_upstream == POST
@@ -226,7 +226,7 @@ def test_a_watch_denied_in_its_middle_is_closed_or_falls_silent(deny: Deny, over
 
 def test_nothing_more_is_read_of_a_watch_whose_event_is_held() -> None:
     world, gate = World(), Gate()
-    world.inspect(answers=lambda content: Hold(gate) if content == b"1" else None)
+    world.inspect(answers=lambda content: Held(gate) if content == b"1" else None)
     world.client(GET.replace(b"/api", WATCH.encode()))
     world.upstream(WATCHED + chunk(b"1\n"))
     assert world.last.read_upstream

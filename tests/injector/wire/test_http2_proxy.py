@@ -13,7 +13,7 @@ import pytest
 from injector.wire.exchange import Deny, Forward, Held, HttpAnswer, MessageDecision, RequestDecision
 from injector.wire.http2_end import WINDOW_BYTES
 from injector.wire.http2_proxy import Http2Proxy
-from injector.wire.inspection import Aside, Gate, Hold, Replace, Several
+from injector.wire.inspection import Aside, Gate, Replace, Several
 from injector.wire.passage import MAX_REQUEST_BYTES
 from tests.injector.wire.http_peers import LINES, PREFIXED, WATCH, Got, Inspecting, World
 
@@ -344,7 +344,7 @@ def test_a_held_request_goes_on_when_its_gate_opens_and_others_pass_it(
 
 def test_a_held_request_that_the_client_gives_up_never_goes() -> None:
     gate, world = Gate(), World()
-    inspecting = world.inspect(decide=lambda _: Hold(gate))
+    inspecting = world.inspect(decide=lambda _: Held(gate))
     stream = world.client.request("POST", "/x", b"body")
     world.carry()
     world.client.connection.reset_stream(stream, 8)
@@ -445,7 +445,7 @@ def test_an_answer_denied_without_a_word_never_comes() -> None:
 
 def test_a_held_answer_outlasts_upstream_and_a_reset_of_what_it_did_not_read() -> None:
     gate, world = Gate(), World()
-    inspecting = world.inspect(answers=lambda _: Hold(gate, Replace(b"late")))
+    inspecting = world.inspect(answers=lambda _: Held(gate, Replace(b"late")))
     stream = world.client.request("POST", "/x", b"body")
     world.carry()
     world.server.answer(1, b"said")
@@ -460,7 +460,7 @@ def test_a_held_answer_outlasts_upstream_and_a_reset_of_what_it_did_not_read() -
 
 def test_upstreams_reset_after_its_answer_waits_for_the_answer() -> None:
     gate, world = Gate(), World()
-    inspecting = world.inspect(answers=lambda _: Hold(gate))
+    inspecting = world.inspect(answers=lambda _: Held(gate))
     stream = world.client.request("POST", "/x", b"part", ("content-encoding", "gzip"), ends=False)
     world.carry()
     world.server.answer(1, b"said")
@@ -595,7 +595,7 @@ def test_a_watch_that_may_be_looked_at_later_does_not_ask_for_compression() -> N
 
 def test_a_held_event_holds_back_what_follows_it_and_nothing_else() -> None:
     gate, world = Gate(), World()
-    world.inspect(answers=lambda content: Hold(gate, Replace(b"late")) if content == event(2) else None)
+    world.inspect(answers=lambda content: Held(gate, Replace(b"late")) if content == event(2) else None)
     asked, got = watch(world)
     say(world, asked, lines(event(1), event(2), event(3)))
     say(world, asked, lines(event(4)), ends=True)
@@ -607,7 +607,7 @@ def test_a_held_event_holds_back_what_follows_it_and_nothing_else() -> None:
 
 def test_little_waits_behind_a_held_event_and_all_of_it_comes() -> None:
     gate, world = Gate(), World()
-    world.inspect(answers=lambda content: Hold(gate) if content == b"0" else None)
+    world.inspect(answers=lambda content: Held(gate) if content == b"0" else None)
     asked, got = watch(world)
     rows = [b"0", *(b"%d" % number * 1000 for number in range(1, 1500))]
     say(world, asked, lines(*rows), ends=True)
@@ -667,7 +667,7 @@ def test_a_watch_swallowed_for_long_keeps_its_windows() -> None:
 
 def test_a_watch_that_breaks_off_while_an_event_is_held_breaks_off() -> None:
     gate, world = Gate(), World()
-    inspecting = world.inspect(answers=lambda _: Hold(gate))
+    inspecting = world.inspect(answers=lambda _: Held(gate))
     asked, got = watch(world)
     say(world, asked, lines(event(1)))
     world.server.connection.reset_stream(asked, 2)

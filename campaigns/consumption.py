@@ -9,6 +9,7 @@ from classifiers.observation import Write
 from injector.codec import locate
 from injector.errors import InjectionError
 from injector.rules import Firing, JSONValue
+from injector.targets import OPERATIONS, Channel
 from injector.writers import writer_of
 
 __all__ = ["later_writes"]
@@ -23,10 +24,10 @@ def later_writes(
     """The first later write that carried the wrong value on, and the first that did not, each with its author: at most
     two. `path` is the field that was changed; of a fault on the whole message only that it was written again is known.
     `value_at` gives a key's value at a revision."""
-    if firing.operation == "drop" or not firing.after:
+    if firing.operation in _NO_OBJECT or firing.accepted is False or not firing.after:
         return ()
     said: dict[str, str] = {}
-    before = firing.before if firing.operation in _TOLD else firing.after
+    before = firing.before if _was_told(firing) else firing.after
     for write in _later(firing, writes):
         value = value_at(firing.key, write.revision) if write.operation != "delete" else None
         what = _what(firing, path, value)
@@ -38,10 +39,17 @@ def later_writes(
     return tuple(said.values())
 
 
-_TOLD = ("range", "watch", "txn-range")
-"""Operations of what kube-apiserver was told wrongly, while etcd held the right value."""
+_NO_OBJECT = ("drop", "delete", "bind", "create/eviction", "create/token")
+"""Operations of what was lost, and of messages that are not the object that is stored."""
+
+_TOLD = frozenset((*OPERATIONS[Channel.ETCD_TO_APISERVER], *OPERATIONS[Channel.APISERVER_TO_COMPONENT]))
 
 _CARRIED = ("carried on", "carried into etcd")
+
+
+def _was_told(firing: Firing) -> bool:
+    """Whether kube-apiserver, or a component, was told a wrong value, while etcd held the right one."""
+    return firing.operation.partition("/")[0] in _TOLD
 
 
 def _later(firing: Firing, writes: Iterable[Write]) -> list[Write]:
@@ -59,7 +67,7 @@ def _what(firing: Firing, path: str | None, value: bytes | None) -> str:
     if path is None:
         return "written again"
     carried = _at(value, path) == firing.field_after
-    if firing.operation in _TOLD:
+    if _was_told(firing):
         return "carried into etcd" if carried else "written without it"
     return "carried on" if carried else "overwritten"
 

@@ -109,10 +109,12 @@ class Experiment:
             user.close()
 
     def _users_own(self, rule: Rule) -> bool:
-        """Whether the message that carries the fault is the user's own request: they create each object once."""
+        """Whether the message that carries the fault is the user's own request: they create each object once, and are
+        no component."""
         target = rule.target
         first = target.occurrence == 1 and not target.by and not target.after
-        return self._in_flight and not rule.reread and first and target.identity in self._workload.asked_for
+        on_the_way = self._in_flight and not rule.channel.of_components and not rule.reread
+        return on_the_way and first and target.identity in self._workload.asked_for
 
     def _arm(self, rule: Rule) -> None:
         known = [(key.encode(errors="surrogateescape"), stored.value) for key, stored in self._baseline.items()]

@@ -71,8 +71,9 @@ def test_the_first_write_that_carries_it_on_and_the_first_that_does_not(
     assert later(*values) == said
 
 
-def test_what_was_only_told_is_carried_into_etcd_or_not() -> None:
-    told = replace(FIRING, operation="watch", revision=10)
+@pytest.mark.parametrize("operation", ["watch", "txn-range", "list", "get", "answer/status"])
+def test_what_was_only_told_is_carried_into_etcd_or_not(operation: str) -> None:
+    told = replace(FIRING, operation=operation, revision=10)
     assert later(wrong(VALUES[1]), firing=told) == ("carried into etcd by kube-controller-manager at revision 11",)
     assert later(VALUES[1], firing=told) == ("written without it by kube-controller-manager at revision 11",)
 
@@ -81,8 +82,10 @@ def test_of_a_whole_message_only_that_it_was_written_again_is_known() -> None:
     assert later(VALUES[1], VALUES[2], path=None) == ("written again by kube-controller-manager at revision 11",)
 
 
-@pytest.mark.parametrize("changes", [{"operation": "drop"}, {"after": b""}])
-def test_a_write_that_was_lost_is_carried_on_by_nobody(changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "changes", [{"operation": "drop"}, {"after": b""}, {"operation": "bind"}, {"operation": "patch", "accepted": False}]
+)
+def test_a_write_that_was_lost_or_refused_or_is_no_object_is_carried_on_by_nobody(changes: dict[str, Any]) -> None:
     assert later(VALUES[1], firing=replace(FIRING, **changes)) == ()
 
 

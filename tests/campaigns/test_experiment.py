@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Iterator
@@ -133,6 +134,13 @@ def history(keyspace: KeySpace) -> Iterator[History]:
         yield started
 
 
+def test_what_a_component_asks_for_or_is_told_is_never_the_user_s_request() -> None:
+    target = Target(kind="Deployment", identity="Deployment/default/web", group="apps")
+    for channel in (Channel.COMPONENT_TO_APISERVER, Channel.APISERVER_TO_COMPONENT):
+        rule = Rule(id="r", channel=channel, model="drop", target=target)
+        assert made(Told(health("etcd")), rule)._users_own(rule) is False
+
+
 def test_a_condition_that_never_comes_leaves_the_fault_undone_and_says_so(
     etcd: Etcd, keyspace: KeySpace, history: History, tmp_path: Path
 ) -> None:
@@ -165,3 +173,7 @@ def test_a_condition_is_waited_for_and_what_became_of_the_fault_is_told(
     (watch, overwritten) = waiting._followed(waiting._firings[0], history).consumed
     assert watch.startswith("kube-apiserver's watch, ")
     assert overwritten == f"overwritten by kubectl-client-side-apply at revision {history.r0 + 3}"
+    elsewhere = dataclasses.replace(waiting._firings[0], field="spec.type")  # which a role led to
+    assert waiting._followed(elsewhere, history).consumed[1] == overwritten
+    right = dataclasses.replace(elsewhere, field_after="ClusterIP")
+    assert waiting._followed(right, history).consumed[1].startswith("carried on by ")

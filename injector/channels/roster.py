@@ -112,10 +112,10 @@ class Roster:
         return found
 
     def refused(self, creation: Creation) -> None:
-        """It never came to be, or nobody can tell."""
+        """It never came to be, or nobody can tell. What somebody was told of is there, whoever made it."""
         if creation in self._waiting:
             self._waiting.remove(creation)
-        if creation.numbered and creation.claimed is None:
+        if creation.numbered and creation.claimed is None and creation.key not in self._uids:
             self._tracker.retract(creation.key)
 
     def created(self, creation: Creation, request: ApiRequest, part: Part) -> Identified:

@@ -234,6 +234,17 @@ def test_a_creation_that_failed_gives_its_number_back() -> None:
     assert channel.firings()[0].key == "/registry/pods/default/web-5c6b7f-"
 
 
+def test_an_object_that_somebody_was_told_of_keeps_its_number_though_its_creation_had_no_answer() -> None:
+    channel = channel_of(rule("drop", identity="Pod/default/web#2", operation="delete"))
+    named = exchange(PODS, pod("a"), method="POST")
+    waiting = channel.exchange(named.head)
+    assert waiting is not None and waiting.request(named.body) is None
+    events(channel, said(pod("a", revision=20)))
+    waiting.ended(None)  # its client gave up
+    events(channel, said(pod("b", revision=21)))
+    assert not fires_on(channel, "a") and fires_on(channel, "b")
+
+
 def test_a_create_that_fires_learns_its_key_and_revision() -> None:
     channel = channel_of(rule("value-set", field="spec.nodeName", value="node-9"))
     found = played(channel, creation("web-5c6b7f-aaaaa", 11))

@@ -138,11 +138,15 @@ class Http2Proxy:
         return self._output()
 
     def _upstream_gone(self) -> Output:
-        """Answers that are all here still go to the client."""
+        """Answers that are all here still go to the client. While it waits for one the connection stays, so that it has
+        to be told that no other one will come."""
         self._upstream.going = True
+        stays = any(exchange.passage.answered_in_full for exchange in self._exchanges)
         for exchange in list(self._exchanges):
             exchange.up.discard()
             if not exchange.passage.answered_in_full:
+                if stays:
+                    exchange.passage.answer_reset(ErrorCodes.INTERNAL_ERROR)
                 exchange.passage.closed()
                 self._forget(exchange)
         return self._output()

@@ -285,6 +285,8 @@ class Passage:
 
     def _drop(self, status: int | None) -> None:
         self.dropped = True
+        owed, self._owed = self._owed, 0
+        self._client.data(b"", paid=owed, ends=False)
         self._ended(status)
 
     def _ended(self, status: int | None) -> None:

@@ -458,6 +458,21 @@ def test_a_held_answer_outlasts_upstream_and_a_reset_of_what_it_did_not_read() -
     assert b"late" in output.to_client and output.over and inspecting.exchanges[0].ends == [200]
 
 
+def test_upstreams_end_is_told_to_who_waits_beside_a_held_answer() -> None:
+    gate, world = Gate(), World()
+    world.inspect(answers=lambda _: Held(gate), prefix="/held")
+    held, other = world.client.request("GET", "/held"), world.client.request("GET", "/other")
+    world.carry()
+    world.server.answer(1, b"said")
+    world.carry()
+    world.client.receive(world.proxy.from_upstream(b"").to_client)
+    assert (world.client.got[other].reset, world.client.got[held]) == (2, Got())
+    gate.open()
+    output = world.proxy.released()
+    world.client.receive(output.to_client)
+    assert world.client.got[held].body == b"said" and output.over
+
+
 def test_upstreams_reset_after_its_answer_waits_for_the_answer() -> None:
     gate, world = Gate(), World()
     inspecting = world.inspect(answers=lambda _: Held(gate))

@@ -127,6 +127,19 @@ def test_other_calls_wait_when_a_grown_message_has_used_up_the_connections_windo
     assert len(b"".join(f.payload for f in frames_of(sent.to_upstream) if f.stream == 1)) == 70_005 - 65_535
 
 
+def test_what_upstream_grants_one_call_that_passes_is_no_room_on_the_connection() -> None:
+    relay = relay_with(Inspecting(lambda _: Replace(b"y" * 90_000)))
+    encoder = hpack.Encoder()
+    relay.from_client(request_headers(encoder, 1, "/other"))
+    relay.from_upstream(h2.window_update(1, 100_000))
+    relay.from_client(request_headers(encoder, 3))
+    relay.from_upstream(h2.window_update(3, 100_000))
+    sent = relay.from_client(h2.frame(0, 1, 3, grpc_body(b"x")))
+    assert sum(len(f.payload) for f in frames_of(sent.to_upstream) if f.kind == 0) == h2.DEFAULT_WINDOW_BYTES
+    sent = relay.from_upstream(h2.window_update(0, 2_000))
+    assert sum(len(f.payload) for f in frames_of(sent.to_upstream) if f.kind == 0) == 2_000
+
+
 def test_a_client_that_ignores_its_window_is_cut_off_instead_of_filling_the_queue() -> None:
     relay = relay_with(Inspecting(lambda _: Replace(b"y" * 70_000)))
     encoder = hpack.Encoder()

@@ -371,6 +371,24 @@ def test_an_upstream_with_a_certificate_for_another_host_is_not_spoken_to(
             stop(running.process)
 
 
+def test_an_upstream_that_does_not_speak_http2_is_not_spoken_to_in_it(
+    tmp_path: Path, certificates: Certificates
+) -> None:
+    context = certificates.server()
+    context.set_alpn_protocols(["http/1.1"])
+    with Upstream(context) as upstream:
+        running = start(config(certificates, upstream.address, tmp_path), certificates, tmp_path)
+        try:
+            with running.connection("kube-scheduler", "scheduler") as secure:
+                secure.settimeout(5)
+                while secure.recv(1000):  # closed without an answer
+                    pass
+            running.said("does not speak h2")
+            assert upstream.requests == []
+        finally:
+            stop(running.process)
+
+
 def test_it_ends_on_sigterm_and_takes_its_control_socket_along(
     tmp_path: Path, upstream: Upstream, certificates: Certificates
 ) -> None:

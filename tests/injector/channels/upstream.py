@@ -30,7 +30,8 @@ class Request:
 
 @dataclass
 class Upstream:
-    """Answers `/who`, `/echo`, `/big/BYTES`, watches; in a thread of its own. `say` sends a line to all watches."""
+    """Answers `/who`, `/echo`, `/big/BYTES`, watches; in a thread of its own. `say` sends a line to all watches. Nobody
+    is answered in HTTP/2 who has not answered a PING."""
 
     tls: ssl.SSLContext
     address: tuple[str, int] = ("127.0.0.1", 0)
@@ -90,11 +91,12 @@ class Upstream:
     async def _http2(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, user: str | None) -> None:
         peer, answered = Peer(client=False), set[int]()
         self.peers[peer] = writer, []
+        peer.connection.ping(b"question")
         writer.write(peer.taken())
         while data := await reader.read(1 << 16):
             peer.receive(data)
             for stream, got in list(peer.got.items()):
-                if got.ended and stream not in answered and got.reset is None:
+                if peer.pings and got.ended and stream not in answered and got.reset is None:
                     answered.add(stream)
                     self._answer(peer, stream, user, got)
             writer.write(peer.taken())

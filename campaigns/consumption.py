@@ -23,13 +23,16 @@ def later_writes(
 ) -> tuple[str, ...]:
     """The first later write that carried the wrong value on, and the first that did not, each with its author: at most
     two. `path` is the field that was changed; of a fault on the whole message only that it was written again is known.
-    `value_at` gives a key's value at a revision."""
+    `value_at` gives a key's value at a revision, None where etcd does not have it any more."""
     if firing.operation in _NO_OBJECT or firing.accepted is False or not firing.after:
         return ()
     said: dict[str, str] = {}
     before = firing.before if _was_told(firing) else firing.after
     for write in _later(firing, writes):
-        value = value_at(firing.key, write.revision) if write.operation != "delete" else None
+        gone = write.operation == "delete"
+        value = None if gone else value_at(firing.key, write.revision)
+        if value is None and not gone:
+            break  # compacted away: nobody can tell any more
         what = _what(firing, path, value)
         author = (value is not None and writer_of(value, before)) or "somebody"
         said.setdefault(what, f"{what} by {author} at revision {write.revision}")

@@ -278,11 +278,12 @@ class EtcdChannel(RuleChannel):
             self._evidence.misfit(identified.identity, str(error))
             return None
         told = corruption.delivery.told
-        if told is None:
-            key = write.key if corruption.key is None else corruption.key
+        call.fired = number = self._fired(
+            call, write.key, identified.identity, write.operation, write.value, corruption
+        )
+        if told is None and self._evidence.firing(number) is not None:
+            self._written[number] = key = write.key if corruption.key is None else corruption.key
             self._listening.listen(key)
-            self._written[self._evidence.fired_count] = key
-        call.fired = self._fired(call, write.key, identified.identity, write.operation, write.value, corruption)
         if told is not None:
             return Drop(self._answer(told, lambda: made_up_success(message, writes, self._last)))
         if corruption.key is not None:

@@ -78,6 +78,10 @@ def test_what_was_only_told_is_carried_into_etcd_or_not(operation: str) -> None:
     assert later(VALUES[1], firing=told) == ("written without it by kube-controller-manager at revision 11",)
 
 
+def test_of_a_write_that_was_compacted_away_nothing_is_said() -> None:
+    assert later_writes(FIRING, PATH, [write(11), write(12)], lambda _key, _revision: None) == ()
+
+
 def test_of_a_whole_message_only_that_it_was_written_again_is_known() -> None:
     assert later(VALUES[1], VALUES[2], path=None) == ("written again by kube-controller-manager at revision 11",)
 

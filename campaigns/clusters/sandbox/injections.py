@@ -108,8 +108,8 @@ class Injections:
         forwarder, before = self._forwarders(rule.channel), self._forwarders(self._armed)
         if forwarder is not before and (armed := before.stats().armed):  # one forwarder would say so itself
             raise ClusterError(f"rule {armed!r} is armed in {self._armed}; disarm it first")
-        self._armed = rule.channel
         forwarder.arm(rule, baseline)
+        self._armed = rule.channel
         if rule.reread:
             read_anew(self._cluster)
 

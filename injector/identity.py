@@ -33,7 +33,7 @@ from injector.codec import Meta, locate, read_meta
 from injector.codec.table import shipped_table
 from injector.errors import InjectionError
 
-__all__ = ["Identified", "IdentityTracker", "KeyParts", "kind_of_key"]
+__all__ = ["Identified", "IdentityTracker", "KeyParts", "kind_of_key", "plural"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ _EVENT_NAME = re.compile(r"(.+)\.[0-9a-f]+$")
 """client-go v0.36.3 tools/record/event.go makeEvent: the object's name, a dot, the time in hex."""
 
 
-def _plural(kind: str) -> str:
+def plural(kind: str) -> str:
     """The resource's name, as the API conventions form it."""
     low = kind.lower()
     if low.endswith("y") and low[-2] not in "aeiou":
@@ -95,7 +95,7 @@ def _resources() -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     kinds = [(api_version.rpartition("/")[0], kind) for api_version, kind in shipped_table().kinds()]
     for group, kind in sorted(kinds, key=lambda item: (item[0] in _LAST_GROUPS, item)):
-        found.setdefault(_plural(kind), (group, kind))
+        found.setdefault(plural(kind), (group, kind))
     return found | _SPECIAL_RESOURCES
 
 

@@ -67,14 +67,16 @@ class Firing:
 
     at_s          time.monotonic() of the machine when the bytes were changed (comparable between processes)
     key           etcd key
-    operation     put, delete or drop; range, watch or txn-range for what etcd said; compact or lease-grant; silent:
-                  bytes in a stopped member's file, without a write that etcd knows of
+    operation     put, delete or drop; range, watch or txn-range for what etcd said; compact or lease-grant; what a
+                  component asks or is told as a target's operations name it (injector.targets: OPERATIONS), with its
+                  subresource; silent: bytes in a stopped member's file, without a write that etcd knows of; preview: of
+                  a fault that was not done
     before/after  the whole stored value before and after (after is b"" where nothing was written)
     span          [start, end) of the changed bytes in `before`
     field_before/field_after  the field's value as JSON, None for message faults
     accepted      True once etcd answered that the transaction succeeded, False if refused or never sent,
                   None while unknown
-    revision      etcd revision that the write got, if accepted; a silent edit makes none
+    revision      etcd revision that the write got, if accepted (a silent edit makes none), or that what was told had
     told          for a drop, what the sender was told
     note          in words, what else became of it ("" if nothing): copies that were refused, how long it was late
     field         the path of the field that it was done to, where the target names a role; else the target says it

@@ -10,7 +10,7 @@ __all__ = ["OPERATIONS", "Channel", "Target", "wrong_operation"]
 
 
 class Channel(StrEnum):
-    """Where the fault enters (docs: design.md, "Words"). Only channels that exist are listed."""
+    """Where the fault enters (docs: design.md, "Words")."""
 
     APISERVER_TO_ETCD = "apiserver-to-etcd"
     ETCD_TO_APISERVER = "etcd-to-apiserver"

@@ -1,4 +1,4 @@
-"""What both etcd channels keep of their one rule: whether a message is the one it waits for, how often it fired, what
+"""What a channel in flight keeps of its one rule: whether a message is the one it waits for, how often it fired, what
 came of it, and what almost matched."""
 
 from __future__ import annotations

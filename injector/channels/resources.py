@@ -17,11 +17,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import quote, unquote
 
 from injector.codec.table import shipped_table
+from injector.identity import plural
+from injector.wire.exchange import watches
 
-__all__ = ["ApiRequest", "Resource", "api_request", "kind_of", "resource_of"]
+__all__ = ["ApiRequest", "Resource", "api_request", "resource_of"]
 
 _PREFIXES: Mapping[tuple[str, str], str] = {
     ("", "replicationcontrollers"): "controllers",
@@ -165,8 +167,7 @@ def _without_name(verb: str, query: str) -> str:
         return "deletecollection"
     if verb != "get":
         return verb
-    watches = [value.lower() for key, value in parse_qsl(query, keep_blank_values=True) if key == "watch"]
-    return "watch" if watches and watches[0] not in ("false", "0") else "list"
+    return "watch" if watches(f"?{query}") else "list"
 
 
 def resource_of(group: str, name: str) -> Resource:
@@ -175,25 +176,11 @@ def resource_of(group: str, name: str) -> Resource:
     return Resource(group, name, _kinds().get(group, {}).get(name, ""))
 
 
-def kind_of(group: str, kind: str) -> Resource | None:
-    """The resource of a built-in kind, None for others."""
-    found = _IRREGULAR.get(kind) or _plural(kind)
-    resource = resource_of(group, found)
-    return resource if resource.kind == kind else None
-
-
-def _plural(kind: str) -> str:
-    low = kind.lower()
-    if low.endswith("y") and low[-2] not in "aeiou":
-        return f"{low[:-1]}ies"
-    return f"{low}es" if low.endswith(("s", "x", "ch")) else f"{low}s"
-
-
 @lru_cache(maxsize=1)
 def _kinds() -> Mapping[str, Mapping[str, str]]:
     """Built-in kinds by group and resource."""
     found: dict[str, dict[str, str]] = {}
     for api_version, kind in shipped_table().kinds():
         own = found.setdefault(api_version.rpartition("/")[0], {})
-        own[_IRREGULAR.get(kind) or _plural(kind)] = kind
+        own[_IRREGULAR.get(kind) or plural(kind)] = kind
     return found

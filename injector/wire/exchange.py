@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
+from urllib.parse import parse_qsl
 
 from injector.wire.inspection import Aside, Gate, Replace, Several
 
@@ -158,10 +159,13 @@ def header(headers: Headers, name: str) -> str | None:
 
 
 def watches(target: str) -> bool:
-    """Whether it asks for a watch: `?watch=true`, or the old way with `/watch/` in its path."""
+    """Whether it asks for a watch: `?watch=true` (anything but false and 0: k8s.io/apimachinery v0.36.3, pkg/runtime/
+    conversion.go), or the old way with `/watch/` in its path."""
     path, _, query = target.partition("?")
-    parts = query.split("&")
-    return "watch=true" in parts or "watch=1" in parts or "/watch/" in path
+    if "/watch/" in path or "watch" not in query:
+        return "/watch/" in path
+    said = next((value for name, value in parse_qsl(query, keep_blank_values=True) if name == "watch"), "false")
+    return said.lower() not in ("false", "0")
 
 
 def cut_of(request: RequestHead, answer: AnswerHead) -> Cut:

@@ -2,7 +2,7 @@
 
 Where nobody looks, everything goes straight on. Where an exchange looks, the request is held until its end and then
 decided; so is an answer that is one message, with its head. The answer to a watch goes on message by message, and who
-looks at it may change in its middle: its messages are followed from its beginning (injector.wire.bodies).
+looks at it may change in its middle: its messages are followed from its beginning (injector.wire.deciding).
 
 A body that is compressed passes as it came. kube-apiserver compresses large answers for clients that take it, so
 `accept-encoding` is left out of a request whose answer is, or may come to be, looked at.
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from injector.wire.bodies import Body, Onlooker
+from injector.wire.deciding import Body, Onlooker
 from injector.wire.exchange import (
     AnswerHead,
     Cut,
@@ -247,7 +247,7 @@ class Passage:
         if self._late_reset is not None:
             self._client.reset(self._late_reset)
 
-    # Who looks at the messages of a watch (injector.wire.bodies.Looking)
+    # Who looks at the messages of a watch (injector.wire.deciding.Looking)
 
     def wanted(self) -> bool:
         armed = self._armed()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 from collections.abc import Mapping
 
 from h2.events import DataReceived, Event, ResponseReceived, StreamEnded, StreamReset
@@ -12,6 +11,7 @@ from h2.exceptions import ProtocolError
 from hpack import HeaderTuple
 
 from injector.channels.component_options import HTTP2, Component
+from injector.channels.own_calls import OwnCalls
 from injector.wire import frames as h2
 from injector.wire.exchange import Answered, RequestHead, header
 from injector.wire.http2_end import Control, End, Way
@@ -21,7 +21,6 @@ __all__ = ["ComponentCopies"]
 ANSWER_TIMEOUT_S = 60.0
 """kube-apiserver's --request-timeout."""
 
-_READ_BYTES = 1 << 16
 _LEFT_OUT = frozenset(
     ("host", "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te", "expect",
      "accept-encoding", "content-length")
@@ -29,19 +28,17 @@ _LEFT_OUT = frozenset(
 """What is about a connection (RFC 9113, 8.2.2), and what is said anew or would be in the way."""
 
 
-class ComponentCopies:
+class ComponentCopies(OwnCalls):
     """Makes requests, as injector.wire.exchange.HttpSender, to `upstream`: with the certificate of the component, or
     with its token where the request has one. From within the event loop only."""
 
     def __init__(self, upstream: tuple[str, int], components: Mapping[str, Component]) -> None:
-        self._upstream, self._components = upstream, components
-        self._running: set[asyncio.Task[None]] = set()
+        super().__init__(upstream)
+        self._components = components
 
     def send(self, head: RequestHead, body: bytes, answered: Answered) -> None:
         """Begin a request; `answered` gets its answer's status and body, None and b"" where there is none."""
-        task = asyncio.get_running_loop().create_task(self._send(head, body, answered))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._begin(self._send(head, body, answered))
 
     async def _send(self, head: RequestHead, body: bytes, answered: Answered) -> None:
         host, port = self._upstream
@@ -51,23 +48,6 @@ class ComponentCopies:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 await self._converse(call, tls[HTTP2])
         answered(*((call.status, bytes(call.body)) if call.whole else (None, b"")))
-
-    async def _converse(self, call: _Call, tls: ssl.SSLContext) -> None:
-        reader, writer = await asyncio.open_connection(*self._upstream, ssl=tls)
-        try:
-            while not call.over:
-                writer.write(call.to_send())
-                await writer.drain()
-                if not (data := await reader.read(_READ_BYTES)):
-                    return
-                call.receive(data)
-        finally:
-            writer.close()
-
-    def cancel(self) -> None:
-        """The forwarder ends."""
-        for task in list(self._running):
-            task.cancel()
 
 
 class _Call:
@@ -99,7 +79,8 @@ class _Call:
             if not event.is_goaway and not event.is_answer:
                 self._controls += h2.frame(event.kind, h2.ACK, 0, event.payload)
         elif isinstance(event, ResponseReceived):
-            self.status = next((int(value) for name, value in event.headers if name == b":status"), None)
+            status = next((value for name, value in event.headers if name == b":status"), b"")
+            self.status = int(status) if status.isdigit() else None
         elif isinstance(event, DataReceived):
             self.body += event.data
             self._end.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)

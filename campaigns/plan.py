@@ -120,7 +120,7 @@ def _fault(cluster: ClusterSpec, workload: str, fault: FaultSpec) -> PlannedExpe
             by=target.by or "",
             after=target.after or "",
             operation=target.operation,
-            component=target.component,
+            component=target.component or "",
             occurrence=target.occurrence,
         ),
         parameters=dict(sorted(fault.parameters.items())),

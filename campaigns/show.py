@@ -96,6 +96,8 @@ def _target(rule: Rule) -> dict[str, JSONValue]:
         "group": target.group,
         "identity": target.identity,
         "field": target.field,
+        "operation": target.operation,
+        "component": target.component or None,
         "occurrence": target.occurrence,
         "namespace": target.namespace or None,
         "labels": target.labels or None,

@@ -25,7 +25,7 @@ __all__ = [
 
 Document = Mapping[str, JSONValue]
 
-_CHOOSING = ("namespace", "labels", "role", "by", "after")
+_CHOOSING = ("component", "namespace", "labels", "role", "by", "after")
 """What a target may choose by besides its identity: texts, "" by default."""
 
 
@@ -44,7 +44,6 @@ def rule_to_json(rule: Rule) -> dict[str, JSONValue]:
             **({"identity": target.identity} if target.identity else {}),
             "field": target.field,
             **({} if target.operation is None else {"operation": target.operation}),
-            **({} if target.component is None else {"component": target.component}),
             **{name: text for name in _CHOOSING if (text := getattr(target, name))},
             "occurrence": target.occurrence,
         },
@@ -56,7 +55,7 @@ def rule_from_json(document: Document) -> Rule:
     """The rule again. ValueError if the document is none."""
     _only(document, ("id", "channel", "model", "parameters", "times", "target", "reread"))
     target = _object(document, "target")
-    _only(target, ("kind", "group", "identity", "field", "operation", "component", "occurrence", *_CHOOSING))
+    _only(target, ("kind", "group", "identity", "field", "operation", "occurrence", *_CHOOSING))
     return Rule(
         id=_text(document, "id"),
         channel=Channel(_text(document, "channel")),
@@ -69,7 +68,6 @@ def rule_from_json(document: Document) -> Rule:
             group=_text(target, "group") if "group" in target else "",
             field=None if target.get("field") is None else _text(target, "field"),
             operation=None if target.get("operation") is None else _text(target, "operation"),
-            component=None if target.get("component") is None else _text(target, "component"),
             occurrence=_integer(target, "occurrence") if "occurrence" in target else 1,
             **{name: _text(target, name) for name in _CHOOSING if name in target},
         ),

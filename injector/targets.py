@@ -72,7 +72,7 @@ class Target:
                 (injector.roles: a Role or a Dependency)
     operation   only messages of that operation count (`OPERATIONS`). None: any
     component   component channels: only messages of that component, e.g. `kube-scheduler`, `kubelet-node-1`; a `*` at
-                its end stands for whatever follows (`kubelet-*`). None: any
+                its end stands for whatever follows (`kubelet-*`)
     by          only what was written by a field manager whose name begins so (injector.writers)
     after       count only from when that condition was seen (injector.conditions)
     occurrence  1-based: the n-th write of the object that carries `field` (n-th write at all if field is None)
@@ -83,8 +83,8 @@ class Target:
     group: str = ""
     field: str | None = None
     operation: str | None = None
-    component: str | None = None
     occurrence: int = 1
+    component: str = ""
     namespace: str = ""
     labels: str = ""
     role: str = ""

@@ -116,7 +116,7 @@ class ExchangeChannel(RuleChannel):
     def is_ours(self, head: RequestHead) -> bool:
         """Whether the rule is about that component."""
         wanted = self.rule.target.component
-        if wanted is None or wanted == head.component:
+        if wanted in ("", head.component):
             return True
         return wanted.endswith("*") and head.component.startswith(wanted[:-1])
 

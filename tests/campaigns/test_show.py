@@ -45,6 +45,8 @@ def test_the_document_has_exactly_the_shape_that_scripts_were_promised(tmp_path:
             "group": "",
             "identity": "Pod/default/web#3",
             "field": None,
+            "operation": None,
+            "component": None,
             "occurrence": 1,
             "namespace": None,
             "labels": None,

@@ -22,11 +22,22 @@ from injector.faults import MODELS, Scope
 from injector.roles import check_role
 from injector.rules import JSONValue
 from injector.selectors import parse_selector
-from injector.targets import Channel, wrong_operation
+from injector.targets import Channel, fits_component, wrong_operation
 
-__all__ = ["carried_kind", "check_document", "check_fault", "groups_of", "preferred_group", "scalar_type"]
+__all__ = [
+    "carried_kind",
+    "check_document",
+    "check_fault",
+    "component_names",
+    "groups_of",
+    "preferred_group",
+    "scalar_type",
+]
 
 _IDENTITY = re.compile(r"[A-Za-z]+(/[^/#\s]+){1,2}(#[1-9][0-9]*)?")
+
+_MOST_NODES = 10
+"""campaigns.cluster_spec allows no more."""
 
 Found = Iterator[tuple[str, str]]
 """(path below the fault, words)"""
@@ -48,12 +59,23 @@ def check_document(document: dict[str, JSONValue], *, file: str, workloads: Coll
     seen: dict[str, int] = {}
     for i, fault in enumerate(faults if isinstance(faults, list) else []):
         if isinstance(fault, dict):
-            problems += check_fault(fault, file=file, where=f"faults[{i}]")
+            problems += check_fault(fault, file=file, where=f"faults[{i}]", nodes=_nodes(document))
             same = _content(fault)
             if same in seen:
                 problems.append(Problem(file, f"faults[{i}]", f"does the same as faults[{seen[same]}]"))
             seen.setdefault(same, i)
     return problems
+
+
+def _nodes(document: dict[str, JSONValue]) -> int:
+    """How many the campaign's cluster has, as far as that can be read."""
+    cluster = document.get("cluster")
+    nodes = cluster.get("nodes", _USUAL_NODES) if isinstance(cluster, dict) else _USUAL_NODES
+    return nodes if type(nodes) is int and 1 <= nodes <= _MOST_NODES else _MOST_NODES
+
+
+_USUAL_NODES = 3
+"""campaigns.cluster_spec's default."""
 
 
 def groups_of(kind: str) -> tuple[str, ...]:
@@ -72,16 +94,16 @@ _LEGACY = ("extensions", "events.k8s.io")
 Events are stored as core."""
 
 
-def check_fault(fault: dict[str, JSONValue], *, file: str, where: str) -> list[Problem]:
-    """Every problem of one fault; `where` is its path in `file`."""
-    problems = [Problem(file, f"{where}.{path}", words) for path, words in _between(fault)]
+def check_fault(fault: dict[str, JSONValue], *, file: str, where: str, nodes: int = _MOST_NODES) -> list[Problem]:
+    """Every problem of one fault; `where` is its path in `file`, `nodes` how many its cluster has."""
+    problems = [Problem(file, f"{where}.{path}", words) for path, words in _between(fault, nodes)]
     model, parameters = fault.get("model"), fault.get("parameters", {})
     if isinstance(model, str) and model in MODELS and isinstance(parameters, dict):
         problems += MODELS[model].check_parameters(parameters, where=f"{where}.parameters", file=file)
     return problems
 
 
-def _between(fault: dict[str, JSONValue]) -> Found:
+def _between(fault: dict[str, JSONValue], nodes: int) -> Found:
     model, channel, target = fault.get("model"), fault.get("channel"), fault.get("target")
     if isinstance(model, str) and model not in MODELS:
         yield "model", f"no fault model {model!r}{did_you_mean(model, MODELS.names())}"
@@ -97,7 +119,7 @@ def _between(fault: dict[str, JSONValue]) -> Found:
     if at_rest and target.get("occurrence", 1) not in (1, None):
         yield "target.occurrence", f"at rest nothing occurs twice: expected 1, got {target['occurrence']!r}"
     yield from _check_operation(channel, target.get("operation"))
-    yield from _check_component(channel, target.get("component"))
+    yield from _check_component(channel, target.get("component"), nodes)
     if target.get("by") and channel == Channel.COMPONENT_TO_APISERVER:
         yield "target.by", "a request is its sender's: name it by `component`"
     kind, identity = target.get("kind"), target.get("identity")
@@ -168,9 +190,17 @@ def _check_operation(channel: JSONValue, operation: JSONValue) -> Found:
             yield "target.operation", why
 
 
-def _check_component(channel: JSONValue, component: JSONValue) -> Found:
+def _check_component(channel: JSONValue, component: JSONValue, nodes: int) -> Found:
     if component is not None and channel in set(Channel) and not Channel(str(channel)).of_components:
         yield "target.component", f"is for the channels of components; got channel {channel!r}"
+    elif isinstance(component, str) and not any(fits_component(component, name) for name in component_names(nodes)):
+        yield "target.component", f"expected one of {', '.join(component_names(nodes))} or kubelet-*, got {component!r}"
+
+
+def component_names(nodes: int) -> tuple[str, ...]:
+    """What has a channel of its own to kube-apiserver, in a sandbox of so many nodes. All kube-proxies are one: they
+    share an account and a configuration."""
+    return ("kube-controller-manager", "kube-scheduler", "kube-proxy", *(f"kubelet-node-{n + 1}" for n in range(nodes)))
 
 
 def _check_kind(kind: str, group: JSONValue) -> Found:

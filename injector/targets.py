@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["OPERATIONS", "Channel", "Target", "wrong_operation"]
+__all__ = ["OPERATIONS", "Channel", "Target", "fits_component", "wrong_operation"]
 
 
 class Channel(StrEnum):
@@ -54,6 +54,11 @@ def wrong_operation(channel: Channel, operation: str) -> str | None:
     if slash and subresource not in _SUBRESOURCES:
         return f"expected a subresource such as {', '.join(_SUBRESOURCES)}, got {operation!r}"
     return None
+
+
+def fits_component(wanted: str, name: str) -> bool:
+    """Whether a target's `component` means that one: a `*` at its end stands for whatever follows."""
+    return name.startswith(wanted[:-1]) if wanted.endswith("*") else name == wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,7 +91,7 @@ class Evidence:
         labelled = known or (earlier() if value is None and target.labels else value)
         why = self._aim.misses(identified, labelled)
         if why is None and target.operation not in (None, operation):
-            why = f"a {operation}, but the rule waits for a {target.operation}"
+            why = f"{_a(operation)}, but the rule waits for {_a(target.operation)}"
         if why is None and self.waits:
             why = f"came before {target.after}"
         if why is None and target.by:
@@ -158,6 +158,10 @@ class Evidence:
         firing = self.firing(number)
         if firing is not None:
             self.amend(number, note=f"{firing.note}; {words}" if firing.note else words)
+
+
+def _a(word: str | None) -> str:
+    return f"{'an' if str(word)[0] in 'aeiou' else 'a'} {word}"
 
 
 def check_rule(rule: Rule, channel: Channel, models: Registry) -> None:

@@ -21,7 +21,7 @@ from injector.errors import CodecError, FaultError, WireError
 from injector.faults import MODELS, Registry
 from injector.identity import Identified
 from injector.rules import Rule, Told
-from injector.targets import Channel
+from injector.targets import Channel, fits_component
 from injector.wire.exchange import (
     AnswerHead,
     Cut,
@@ -116,9 +116,7 @@ class ExchangeChannel(RuleChannel):
     def is_ours(self, head: RequestHead) -> bool:
         """Whether the rule is about that component."""
         wanted = self.rule.target.component
-        if wanted in ("", head.component):
-            return True
-        return wanted.endswith("*") and head.component.startswith(wanted[:-1])
+        return not wanted or fits_component(wanted, head.component)
 
     # Deciding
 

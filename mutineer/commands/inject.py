@@ -29,6 +29,11 @@ SCHEMA = 1
 _ASK_WITHIN_S = 60.0
 _LOOK_S = 0.2
 """How often a rule that is armed is asked whether it has fired."""
+_DELAY_S = 5.0
+"""injector.faults.delay's default."""
+_OVERTAKEN_WITHIN_S = 5.0
+"""For others to overtake a message: every component writes every 2 s (its lease), kube-apiserver all the time. Of watch
+events there may be none; the rest then goes on in its old order."""
 _ID = "by-hand"
 _CHANNELS = (
     "at-rest-write",
@@ -48,6 +53,7 @@ _OPTIONS = {
     "parameters.value": "--value",
     "target.after": "--after",
     "target.by": "--by",
+    "target.component": "--component",
     "target.field": "--field",
     "target.group": "--group",
     "target.identity": "OBJECT",
@@ -73,6 +79,17 @@ def _complete_operations(context: click.Context, parameter: click.Parameter, inc
     channel = context.params.get("channel")
     known = OPERATIONS.get(Channel(channel), ()) if channel in set(Channel) else ()
     return [name for name in known if name.startswith(incomplete)]
+
+
+def _complete_components(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from campaigns.clusters.sandbox import outside
+    from campaigns.fault_checks import component_names
+
+    cluster = str(context.params.get("cluster") or "default")
+    if cluster not in outside.running():
+        return []
+    known = component_names(outside.find_running(cluster).config.nodes)
+    return [name for name in (*known, "kubelet-*") if name.startswith(incomplete)]
 
 
 def _complete_models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -106,7 +123,10 @@ def _complete_models(context: click.Context, parameter: click.Parameter, incompl
 @click.option("--operation", shell_complete=_complete_operations, metavar="OPERATION",
               help="Only messages that do this, such as put, watch or update/status.")  # fmt: skip
 @click.option(
-    "--component", metavar="NAME", help="Channels of components: whose, such as kube-scheduler or 'kubelet-*'."
+    "--component",
+    metavar="NAME",
+    shell_complete=_complete_components,
+    help="Channels of components: whose, such as kube-scheduler or 'kubelet-*'.",
 )
 @click.option("--occurrence", type=click.IntRange(1), default=1, show_default=True,
               help="The n-th message that matches.")  # fmt: skip
@@ -264,8 +284,10 @@ def _asked(folder: Path, request: Mapping[str, JSONValue]) -> dict[str, JSONValu
 
 
 def _await(folder: Path, done: Mapping[str, JSONValue], wait_s: float, *, as_json: bool) -> None:
-    """Until the armed rule has fired; then, or at the end of the time, it is disarmed."""
-
+    """Until the armed rule has fired as often as it may, and what it holds back had the time to go; then, or at the end
+    of the time, it is disarmed."""
+    rule = done["rule"]
+    assert isinstance(rule, dict)
     if not wait_s:
         if as_json:
             _print({**done, "firings": []})
@@ -277,18 +299,40 @@ def _await(folder: Path, done: Mapping[str, JSONValue], wait_s: float, *, as_jso
     seen: dict[str, JSONValue] = {}
     with _disarmed_at_the_end(folder):
         deadline = time.monotonic() + wait_s
-        while not seen.get("firings") and time.monotonic() < deadline:
+        while _may_fire(rule, seen.get("firings")) and time.monotonic() < deadline:
             time.sleep(_LOOK_S)
             seen = _asked(folder, {"do": "injected"})
+        if seen.get("firings"):
+            time.sleep(min(_held_s(rule), max(0.0, deadline - time.monotonic())))
     seen = _asked(folder, {"do": "injected"})  # by now etcd has answered
     firings = seen["firings"]
     assert isinstance(firings, list)
     if not firings and not as_json:
         click.echo(f"error: {_missed(wait_s, seen['near_misses'])}", err=True)
         sys.exit(ExitCode.INCONCLUSIVE)
-    _show({"rule": done["rule"], "firing": firings[0] if firings else None, **seen}, as_json=as_json, undo=None)
+    _show({"rule": rule, "firing": firings[0] if firings else None, **seen}, as_json=as_json, undo=None)
     if not firings:
         sys.exit(ExitCode.INCONCLUSIVE)
+    if len(firings) > 1 and not as_json:
+        click.echo(f"fired {len(firings)} times; `mutineer inject --status` shows them all")
+
+
+def _may_fire(rule: Mapping[str, JSONValue], firings: JSONValue) -> bool:
+    """Whether it may fire again; `times` None is always (as injector.rules_json has it)."""
+    times = rule.get("times", 1)
+    return not isinstance(times, int) or not isinstance(firings, list) or len(firings) < times
+
+
+def _held_s(rule: Mapping[str, JSONValue]) -> float:
+    """How long a message that the rule fired on is held back at most; disarming lets go what waits for others."""
+    match rule:
+        case {"model": "delay", "parameters": {"seconds": int() | float() as seconds}}:
+            return float(seconds) + _LOOK_S
+        case {"model": "delay"}:
+            return _DELAY_S + _LOOK_S
+        case {"model": "reorder"}:
+            return _OVERTAKEN_WITHIN_S
+    return 0.0
 
 
 @contextmanager
@@ -356,7 +400,16 @@ def _show(done: Mapping[str, JSONValue], *, as_json: bool, undo: str | None) -> 
         return
     document = done["firing"]
     assert isinstance(document, dict)
-    Console(soft_wrap=not sys.stdout.isatty(), highlight=False).print(_sheet(firing_from_json(document), undo))
+    sheet = _sheet(firing_from_json(document), undo, _field(done))
+    Console(soft_wrap=not sys.stdout.isatty(), highlight=False).print(sheet)
+
+
+def _field(done: Mapping[str, JSONValue]) -> str | None:
+    """The field that the rule names, where the rule is told."""
+    match done:
+        case {"rule": {"target": {"field": str(field)}}}:
+            return field
+    return None
 
 
 def _redacted(done: Mapping[str, JSONValue]) -> Mapping[str, JSONValue]:
@@ -371,25 +424,22 @@ def _redacted(done: Mapping[str, JSONValue]) -> Mapping[str, JSONValue]:
     return {**done, "firing": {**document, **hidden, "redacted": True}}
 
 
-def _sheet(firing: Firing, undo: str | None) -> Text:
-    """What was (or would be) done, and the bytes around it."""
+def _sheet(firing: Firing, undo: str | None, field: str | None = None) -> Text:
+    """What was (or would be) done, and the bytes around it. `field`: what the rule names."""
     from rich.text import Text
 
     from campaigns.redaction import holds_secret
     from mutineer.report.hexdump import compare
-    from mutineer.report.sentences import change_of, evidence_of
+    from mutineer.report.sentences import change_of, evidence_of, fate_of
 
     secret = holds_secret(firing)
     bytes_ = compare(firing.before, firing.after, span=firing.span, redacted=secret)
-    fates = {True: "accepted", False: "refused, or never sent", None: "not known whether it was taken"}
-    told = f"; the sender was told {firing.told.value}" if firing.told else ""
-    revision = f" at revision {firing.revision}" if firing.revision is not None else ""
     lines = [("object", firing.identity), ("key", firing.key)]
     if change := change_of(firing):
-        path = f"{firing.field}: " if firing.field is not None else ""
+        path = f"{firing.field or field}: " if firing.field or field else ""
         lines.append(("field", f"{path}{change[0]} → {change[1]}"))
     lines.append(("size", f"{bytes_.before_bytes} → {bytes_.after_bytes} bytes"))
-    fate = f"{firing.operation}, {fates[firing.accepted]}{revision}{told}"
+    fate = f"{firing.operation}, {fate_of(firing)}"
     lines.append(("done", "nothing: a dry run" if firing.operation == "preview" else fate))
     lines += evidence_of(firing)
     lines += [("note", firing.note)] if firing.note else []

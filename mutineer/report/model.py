@@ -29,7 +29,7 @@ from mutineer.report.figures import (
     wilson,
 )
 from mutineer.report.hexdump import Comparison, compare
-from mutineer.report.sentences import change_of, evidence_of, shown_parameters, target_name, what_was_done
+from mutineer.report.sentences import change_of, evidence_of, fate_of, shown_parameters, target_name, what_was_done
 from mutineer.report.timeline import Timeline, draw
 
 __all__ = [
@@ -325,16 +325,10 @@ def _incident(name: str, score: float, why: str, incident: Incident | None) -> I
 
 
 def _firing(firing: Firing) -> FiringView:
-    fates = {
-        True: f"accepted at revision {firing.revision}" if firing.revision is not None else "accepted",
-        False: "refused, or never sent",
-        None: "unknown whether it was accepted",
-    }
-    told = f"; the sender was told {firing.told.value}" if firing.told else ""
     return FiringView(
         key=firing.key,
         operation=firing.operation,
-        fate="; ".join(filter(None, (fates[firing.accepted] + told, *_evidence(firing), firing.note))),
+        fate="; ".join(filter(None, (fate_of(firing), *_evidence(firing), firing.note))),
         change=change_of(firing),
         bytes=compare(firing.before, firing.after, span=firing.span, redacted=holds_secret(firing)),
         dropped=not firing.after,

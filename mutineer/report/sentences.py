@@ -13,6 +13,7 @@ __all__ = [
     "REDACTED",
     "change_of",
     "evidence_of",
+    "fate_of",
     "object_name",
     "shown_parameters",
     "shown_value",
@@ -46,6 +47,9 @@ _MESSAGE_MODELS = {
     "stale": "Wrote an older version of {what}",
     "wrong-key": "Wrote {what} under another object's key",
 }
+_TELLING = (Channel.ETCD_TO_APISERVER, Channel.APISERVER_TO_COMPONENT)
+_TOLD = ("range", "watch", "txn-range", "get", "list", "answer")
+"""Operations of messages that tell what is there (injector.targets.OPERATIONS)."""
 _ORDINALS = {1: "first", 2: "second", 3: "third"}
 
 
@@ -60,10 +64,11 @@ def what_was_done(rule: Rule, firing: Firing | None) -> str:
         what = f"{field or f'a field with the role {target.role}'} of {what}"
     models = _MESSAGE_MODELS if field is None and not target.role else _FIELD_MODELS
     done = models.get(rule.model, f"Applied {rule.model} to {{what}}").replace("{what}", what)
-    if rule.channel in (Channel.ETCD_TO_APISERVER, Channel.APISERVER_TO_COMPONENT):
-        done = done.replace("the write of", "the news of")
-    told = firing.told if firing else rule.parameters.get("told")
-    answer = f", and told the sender: {told}" if rule.model == "drop" and told else ""
+    if rule.channel in _TELLING:
+        done = done.replace("the write of", "the news of").replace("Wrote", "Told")
+    told = _told(firing) if firing else rule.parameters.get("told")
+    whom = "the receiver" if rule.channel in _TELLING else "the sender"
+    answer = f", and told {whom}: {told}" if rule.model == "drop" and told else ""
     return f"{done}{_values(firing)}{_when(rule)}{answer}"
 
 
@@ -91,6 +96,25 @@ def _when(rule: Rule) -> str:
     if rule.channel is Channel.APISERVER_TO_COMPONENT:
         return f", the {nth} time{often} that kube-apiserver told {target.component or 'a component'} of it{author}"
     return f", in its {nth} write to etcd{often}{author}"
+
+
+def fate_of(firing: Firing) -> str:
+    """What became of the message: `accepted at revision 7`; of one that tells what is there, `told at revision 7`."""
+    telling = firing.operation.partition("/")[0] in _TOLD
+    if telling and firing.accepted is None:
+        fate = "told" if firing.after else "kept back"
+    else:
+        fates = {True: "accepted", False: "refused, or never sent", None: "not known whether it was taken"}
+        fate = fates[firing.accepted]
+    revision = f" at revision {firing.revision}" if firing.revision is not None else ""
+    told = _told(firing)
+    answer = f"; the {'receiver' if telling else 'sender'} was told {told}" if told else ""
+    return f"{fate}{revision}{answer}"
+
+
+def _told(firing: Firing) -> str:
+    """What was told in place of a dropped message, "" for nothing: an event is just taken out of its watch."""
+    return firing.told.value if firing.told is not None and firing.operation != "watch" else ""
 
 
 def target_name(target: Target) -> str:

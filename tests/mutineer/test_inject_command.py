@@ -10,10 +10,10 @@ from click.testing import CliRunner
 
 from injector.codec import locate
 from injector.errors import InputError
-from injector.rules import Firing
-from injector.rules_json import firing_to_json
-from injector.targets import Channel
-from mutineer.commands.inject import _CHANNELS, _fault, _redacted, _sheet, command
+from injector.rules import Firing, Rule, Told
+from injector.rules_json import firing_to_json, rule_to_json
+from injector.targets import Channel, Target
+from mutineer.commands.inject import _CHANNELS, _fault, _held_s, _may_fire, _redacted, _sheet, command
 from tests.injector.stored import golden
 
 
@@ -145,3 +145,62 @@ def test_a_secret_is_not_shown() -> None:
     assert document["firing"]["redacted"] is True
     open_: Any = _redacted({"firing": firing_to_json(firing())})
     assert open_["firing"]["field_before"] == "web"
+
+
+def test_a_bindings_fields_are_those_of_a_binding() -> None:
+    bind = {"channel": "component-to-apiserver", "operation": "bind"}
+    assert fault("Pod/default/web", field="target.name", value="3", **bind)["parameters"] == {"value": "3"}
+    assert problems("Pod/default/web", field="spec.nodeName", value="x", **bind) == [
+        "command line: --field: Binding has no field 'spec'; there are: metadata, target"
+    ]
+
+
+def test_a_component_that_there_is_not_is_told_with_those_that_there_are() -> None:
+    asked = {"model": "drop", "channel": "apiserver-to-component"}
+    (told,) = problems(component="kube-proxy-node-1", **asked)
+    assert told.startswith("command line: --component: expected one of kube-controller-manager, kube-scheduler, ")
+    assert told.endswith("kubelet-node-10 or kubelet-*, got 'kube-proxy-node-1'")
+    for name in ("kube-scheduler", "kubelet-node-3", "kubelet-*", "*"):
+        assert fault(component=name, **asked)["target"]["component"] == name
+
+
+def test_the_field_that_the_rule_names_is_shown() -> None:
+    assert 'field   spec.selector[app]: "web" → "wec"' in _sheet(firing(), None, "spec.selector[app]").plain
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"operation": "watch", "accepted": None}, "watch, told at revision 7\n"),
+        (
+            {"operation": "watch", "accepted": None, "after": b"", "told": Told.ERROR},
+            "watch, kept back at revision 7\n",
+        ),
+        (
+            {"operation": "answer/status", "accepted": None, "after": b"", "told": Told.ERROR},
+            "answer/status, kept back at revision 7; the receiver was told error\n",
+        ),
+        (
+            {"operation": "bind", "accepted": False, "after": b"", "revision": None, "told": Told.SUCCESS},
+            "bind, refused, or never sent; the sender was told success\n",
+        ),
+        ({"operation": "update", "accepted": None, "revision": None}, "update, not known whether it was taken\n"),
+    ],
+)
+def test_what_became_of_it_is_told_as_its_direction_has_it(changes: dict[str, Any], said: str) -> None:
+    assert f"done    {said}" in _sheet(dataclasses.replace(firing(), **changes), None).plain
+
+
+@pytest.mark.parametrize(
+    ("times", "fired", "more"), [(1, 0, True), (1, 1, False), (3, 2, True), (3, 3, False), (None, 5, True)]
+)
+def test_it_is_waited_for_until_it_can_fire_no_more(times: int | None, fired: int, more: bool) -> None:
+    asked = Rule(id="r", channel=Channel.APISERVER_TO_ETCD, model="drop", target=Target(kind="Pod"), times=times)
+    assert _may_fire(rule_to_json(asked), [{}] * fired or None) is more
+
+
+def test_what_is_held_back_gets_the_time_to_go() -> None:
+    assert _held_s({"model": "drop", "parameters": {}}) == 0
+    assert _held_s({"model": "delay", "parameters": {"seconds": 9}}) > 9
+    assert _held_s({"model": "delay", "parameters": {}}) > 5
+    assert _held_s({"model": "reorder", "parameters": {}}) > 2

@@ -215,9 +215,9 @@ def test_what_was_done_is_a_sentence(of: Rule, told: tuple[str, str] | None, sen
 
 
 def test_what_was_chosen_is_named_by_its_choice_until_it_fired_and_then_by_its_name() -> None:
-    target = Target(kind="Pod", namespace="default", labels="app=web", role="node-name", by="kubelet", after="N/b Up")
+    target = Target(kind="Pod", namespace="default", labels="app=web", role="node-name", by="kubelet", after="A/b Up")
     of = Rule(id="r", channel=Channel.APISERVER_TO_ETCD, model="bit-flip", target=target)
-    end = ", in its first write to etcd, written by kubelet, after N/b Up"
+    end = ", in its first write to etcd, written by kubelet, after A/b Up"
     assert (
         what_was_done(of, None)
         == f"Flipped one bit of a field with the role node-name of any Pod in default with app=web{end}"

@@ -32,6 +32,7 @@ __all__ = [
     "groups_of",
     "preferred_group",
     "scalar_type",
+    "wrong_component",
 ]
 
 _IDENTITY = re.compile(r"[A-Za-z]+(/[^/#\s]+){1,2}(#[1-9][0-9]*)?")
@@ -193,8 +194,17 @@ def _check_operation(channel: JSONValue, operation: JSONValue) -> Found:
 def _check_component(channel: JSONValue, component: JSONValue, nodes: int) -> Found:
     if component is not None and channel in set(Channel) and not Channel(str(channel)).of_components:
         yield "target.component", f"is for the channels of components; got channel {channel!r}"
-    elif isinstance(component, str) and not any(fits_component(component, name) for name in component_names(nodes)):
-        yield "target.component", f"expected one of {', '.join(component_names(nodes))} or kubelet-*, got {component!r}"
+    elif isinstance(component, str) and (why := wrong_component(component, nodes)) is not None:
+        yield "target.component", why
+
+
+def wrong_component(component: str, nodes: int) -> str | None:
+    """Why a target's `component` means none of a sandbox of so many nodes; None if it means one."""
+    names = component_names(nodes)
+    if any(fits_component(component, name) for name in names):
+        return None
+    last = names[-1] if nodes == 1 else f"kubelet-node-1 to {names[-1].removeprefix('kubelet-')}"
+    return f"expected one of {', '.join(names[:-nodes])}, {last} or kubelet-*, got {component!r}"
 
 
 def component_names(nodes: int) -> tuple[str, ...]:

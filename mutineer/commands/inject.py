@@ -190,7 +190,9 @@ def command(
     chosen = {"namespace": namespace, "labels": labels, "role": role, "by": by, "after": after, "component": component}
     fault = _fault(target, field, model, value, parameters, channel, group, operation, occurrence, **chosen)
     rule = {"id": _ID, **fault, "times": _times(times), "reread": reread}
-    folder = outside.find_running(cluster).config.folder
+    config = outside.find_running(cluster).config
+    folder = config.folder
+    _check_component(component, config.nodes)
     done = _asked(folder, {"do": "inject", "rule": rule, "dry_run": dry_run})
     if done["armed"]:
         _await(folder, done, wait_s, as_json=as_json)
@@ -247,6 +249,15 @@ def _fault(
     if problems:
         raise InputError(problems)
     return fault
+
+
+def _check_component(component: str | None, nodes: int) -> None:
+    """InputError unless the sandbox, of so many nodes, has it."""
+    from campaigns.fault_checks import wrong_component
+
+    why = wrong_component(component, nodes) if component is not None else None
+    if why is not None:
+        raise InputError([Problem("command line", "--component", why)])
 
 
 def _of_option(problem: Problem) -> Problem:

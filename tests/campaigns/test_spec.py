@@ -257,6 +257,27 @@ def test_choices_that_do_not_go_together_are_one_problem(text: str, expected: st
     assert expected in found
 
 
+def test_a_component_is_one_that_the_clusters_nodes_have() -> None:
+    text = chosen(
+        "{kind: Pod, identity: Pod/a/b, component: kubelet-node-4}", channel="apiserver-to-component", model="drop"
+    )
+    assert problems(text) == [
+        "campaign.yaml: faults[0].target.component: expected one of kube-controller-manager, kube-scheduler, "
+        "kube-proxy, kubelet-node-1 to node-3 or kubelet-*, got 'kubelet-node-4'"
+    ]
+    assert parse_spec(text + "cluster: {nodes: 4}\n", file="x.yaml").faults[0].target.component == "kubelet-node-4"
+
+
+def test_a_bindings_fields_are_a_bindings() -> None:
+    text = "{{kind: Pod, identity: Pod/a/b, operation: bind, field: {}}}"
+    value = "value-set, parameters: {value: node-9}"
+    to = "component-to-apiserver"
+    assert parse_spec(chosen(text.format("target.name"), channel=to, model=value), file="x.yaml").faults
+    assert problems(chosen(text.format("spec.nodeName"), channel=to, model=value)) == [
+        "campaign.yaml: faults[0].target.field: Binding has no field 'spec'; there are: metadata, target"
+    ]
+
+
 def test_the_same_fault_twice_is_refused_however_it_is_written() -> None:
     one = fault()
     again = (

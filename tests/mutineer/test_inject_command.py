@@ -13,7 +13,7 @@ from injector.errors import InputError
 from injector.rules import Firing, Rule, Told
 from injector.rules_json import firing_to_json, rule_to_json
 from injector.targets import Channel, Target
-from mutineer.commands.inject import _CHANNELS, _fault, _held_s, _may_fire, _redacted, _sheet, command
+from mutineer.commands.inject import _CHANNELS, _check_component, _fault, _held_s, _may_fire, _redacted, _sheet, command
 from tests.injector.stored import golden
 
 
@@ -159,9 +159,17 @@ def test_a_component_that_there_is_not_is_told_with_those_that_there_are() -> No
     asked = {"model": "drop", "channel": "apiserver-to-component"}
     (told,) = problems(component="kube-proxy-node-1", **asked)
     assert told.startswith("command line: --component: expected one of kube-controller-manager, kube-scheduler, ")
-    assert told.endswith("kubelet-node-10 or kubelet-*, got 'kube-proxy-node-1'")
+    assert told.endswith("kubelet-node-1 to node-10 or kubelet-*, got 'kube-proxy-node-1'")
     for name in ("kube-scheduler", "kubelet-node-3", "kubelet-*", "*"):
         assert fault(component=name, **asked)["target"]["component"] == name
+
+
+def test_a_node_that_the_sandbox_lacks_has_no_kubelet() -> None:
+    _check_component("kubelet-node-2", 2)
+    _check_component(None, 1)
+    for name, nodes in (("kubelet-node-3", 2), ("kubelet-node-2", 1)):
+        with pytest.raises(InputError, match=f"expected one of .*, kubelet-node-1.* or kubelet-.*got '{name}'"):
+            _check_component(name, nodes)
 
 
 def test_the_field_that_the_rule_names_is_shown() -> None:

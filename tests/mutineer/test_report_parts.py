@@ -204,6 +204,11 @@ def test_golden_runs_are_spread_over_least_median_and_most_and_a_noisy_one_is_to
          'Set spec.nodeName of Pod default/web#2 to a wrong value ("node-1" → "node-0"), put straight into etcd'),
         (rule("bit-flip", field="data[{what}]"), None,
          "Flipped one bit of data[{what}] of Pod default/web#2, in its second write to etcd"),
+        (rule("drop", channel=Channel.APISERVER_TO_COMPONENT, parameters={"told": "timeout"}), None,
+         "Dropped the news of Pod default/web#2, the second time that kube-apiserver told a component of it, "
+         "and told the receiver: timeout"),
+        (rule("stale", channel=Channel.ETCD_TO_APISERVER), None,
+         "Told an older version of Pod default/web#2, the second time that etcd told kube-apiserver of it"),
         (rule("some-plugin"), None, "Applied some-plugin to Pod default/web#2, in its second write to etcd"),
         (rule("value-set", field="spec.x"), ("a" * 30, "b"),
          "Set spec.x of Pod default/web#2 to a wrong value, in its second write to etcd"),

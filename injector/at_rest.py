@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import grpc
 from injector.corrupt import Corruption, corrupt_for
 from injector.errors import FaultError, HarnessError
 from injector.etcd_tls import EtcdTls, etcd3_arguments
-from injector.finding import REGISTRY, AtRestSurroundings, Census, Stored, check_at_rest, key_text
+from injector.finding import REGISTRY, AtRestSurroundings, Census, Stored, check_at_rest, firing_of, key_text
 from injector.rules import Firing, Rule
 from injector.targets import Channel
 from injector.undo import UndoFolder, Undone
@@ -81,22 +82,9 @@ class AtRest:
                 at_s = time.monotonic()
                 revision = etcd.put_if(goes_to.key, corruption.after, mod_revision=goes_to.mod_revision)
                 if revision is not None:
-                    return Firing(
-                        rule_id=rule.id,
-                        at_s=at_s,
-                        key=key_text(goes_to.key),
-                        identity=identified.identity,
-                        operation="put",
-                        before=goes_to.value,
-                        after=corruption.after,
-                        span=corruption.span if goes_to is stored else (0, len(goes_to.value)),
-                        field_before=corruption.field_before,
-                        field_after=corruption.field_after,
-                        accepted=True,
-                        revision=revision,
-                        field=corruption.field,
-                        actor=actor,
-                    )
+                    done = firing_of(rule, goes_to, identified, corruption, operation="put", at_s=at_s, actor=actor)
+                    span = corruption.span if goes_to is stored else (0, len(goes_to.value))
+                    return replace(done, span=span, accepted=True, revision=revision)
                 record.unlink()
                 stored = _only(etcd.range(stored.key), stored.key)
         raise HarnessError(
@@ -111,22 +99,10 @@ class AtRest:
             stored, identified = census.find(rule.target, etcd.before)
             corruption = _corrupted(rule, stored, census, etcd)
             actor = writer_of(stored.value, etcd.before(stored))
-        return Firing(
-            rule_id=rule.id,
-            at_s=time.monotonic(),
-            key=key_text(stored.key),
-            identity=identified.identity,
-            operation="preview",
-            before=stored.value,
-            after=corruption.after,
-            span=corruption.span,
-            field_before=corruption.field_before,
-            field_after=corruption.field_after,
-            told=corruption.delivery.told,
-            field=corruption.field,
-            actor=actor,
-            note="" if corruption.key is None else f"it would be written under {key_text(corruption.key)}",
-        )
+        at_s = time.monotonic()
+        shown = firing_of(rule, stored, identified, corruption, operation="preview", at_s=at_s, actor=actor)
+        note = "" if corruption.key is None else f"it would be written under {key_text(corruption.key)}"
+        return replace(shown, told=corruption.delivery.told, note=note)
 
     def pending(self) -> tuple[Path, ...]:
         """Undo records of edits that have not been undone."""

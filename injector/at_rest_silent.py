@@ -18,12 +18,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from injector.bbolt import Live, Member, opened
 from injector.corrupt import corrupt_for
 from injector.errors import FaultError, HarnessError
-from injector.finding import REGISTRY, AtRestSurroundings, Census, Stored, check_at_rest, key_text
+from injector.finding import REGISTRY, AtRestSurroundings, Census, Stored, check_at_rest, firing_of, key_text
 from injector.rules import Firing, Rule
 from injector.targets import Channel
 from injector.undo import UndoFolder, Undone, UndoRecord
@@ -72,21 +73,9 @@ class AtRestSilent:
             at_s = time.monotonic()
             for member in members:
                 member.replace(found.revision, corruption.after)
-        return Firing(
-            rule_id=rule.id,
-            at_s=at_s,
-            key=key_text(stored.key),
-            identity=identified.identity,
-            operation="silent",
-            before=stored.value,
-            after=corruption.after,
-            span=corruption.span,
-            field_before=corruption.field_before,
-            field_after=corruption.field_after,
-            accepted=True,
-            field=corruption.field,
-            actor=writer_of(stored.value, None),
-        )
+        actor = writer_of(stored.value, None)
+        done = firing_of(rule, stored, identified, corruption, operation="silent", at_s=at_s, actor=actor)
+        return replace(done, accepted=True)
 
     def pending(self) -> tuple[Path, ...]:
         """Undo records of edits that have not been undone."""

@@ -1,4 +1,4 @@
-"""Which stored object a rule at rest is about, among all that is stored."""
+"""Which stored object a rule at rest is about, among all that is stored, and what was done to it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import NamedTuple
 from injector.aim import Aim
 from injector.codec import read_meta
 from injector.conditions import Condition
-from injector.corrupt import carries_role
+from injector.corrupt import Corruption, carries_role
 from injector.errors import CodecError, FaultError
 from injector.faults import MODELS
 from injector.identity import Identified, IdentityTracker
-from injector.rules import Rule
+from injector.rules import Firing, Rule
 from injector.targets import Channel, Target
 
-__all__ = ["REGISTRY", "AtRestSurroundings", "Census", "Stored", "check_at_rest", "key_text"]
+__all__ = ["REGISTRY", "AtRestSurroundings", "Census", "Stored", "check_at_rest", "firing_of", "key_text"]
 
 REGISTRY = b"/registry/"
 """Where kube-apiserver keeps objects (its --etcd-prefix)."""
@@ -136,6 +136,33 @@ class AtRestSurroundings:
     def other(self, identity: str) -> tuple[bytes, bytes] | None:
         found = self.census.other(identity)
         return (found.key, found.value) if found is not None else None
+
+
+def firing_of(
+    rule: Rule,
+    stored: Stored,
+    identified: Identified,
+    corruption: Corruption,
+    *,
+    operation: str,
+    at_s: float,
+    actor: str,
+) -> Firing:
+    """The evidence of what was done to what lay at that key; whether it was accepted is not said yet."""
+    return Firing(
+        rule_id=rule.id,
+        at_s=at_s,
+        key=key_text(stored.key),
+        identity=identified.identity,
+        operation=operation,
+        before=stored.value,
+        after=corruption.after,
+        span=corruption.span,
+        field_before=corruption.field_before,
+        field_after=corruption.field_after,
+        field=corruption.field,
+        actor=actor,
+    )
 
 
 def _has(stored: Stored, target: Target) -> bool:

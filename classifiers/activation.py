@@ -30,6 +30,7 @@ from injector.rules import Firing
 
 __all__ = ["activation", "history_differences"]
 
+_DROP = "drop"
 _READS = {
     "range": "in a list or get",
     "watch": "in a watch event",
@@ -103,7 +104,7 @@ def _effects(observation: Observation, baseline: Baseline, symptoms: tuple[Sympt
 def _reached(observation: Observation, firing: Firing) -> tuple[Activation, str]:
     if _plain(firing) in _READS:
         return _read_reached(observation, firing)
-    if firing.told is not None:
+    if firing.operation == _DROP or firing.told is not None:  # a component's request keeps its operation
         return _drop_reached(observation, firing)
     changed = f"the changed {firing.identity}" if firing.after != firing.before else f"the write of {firing.identity}"
     said = f" ({firing.note})" if firing.note else ""

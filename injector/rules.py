@@ -77,7 +77,7 @@ class Firing:
     accepted      True once etcd answered that the transaction succeeded, False if refused or never sent,
                   None while unknown
     revision      etcd revision that the write got, if accepted (a silent edit makes none), or that what was told had
-    told          for a drop, what the sender was told
+    told          for a drop, what the sender was told, or whoever had asked; None for a watch's event
     note          in words, what else became of it ("" if nothing): copies that were refused, how long it was late
     field         the path of the field that it was done to, where the target names a role; else the target says it
     stream        where the message went, e.g. "connection 4, stream 17"; "" at rest

@@ -104,7 +104,7 @@ class RuleChannel:
             field_after=corruption.field_after,
             accepted=accepted,
             revision=revision,
-            told=corruption.delivery.told,
+            told=None if operation == "watch" else corruption.delivery.told,  # nobody is told of a lost event
             field=corruption.field,
             stream=stream,
             actor=writer_of(before, earlier) if before else "",

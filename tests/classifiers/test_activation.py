@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -88,6 +91,20 @@ def test_history_differences_name_what_is_missing_new_or_written_too_often() -> 
 
 def test_a_drop_that_was_retried_at_once_has_only_fired() -> None:
     assert reached(faulty(firings=(drop(told=Told.ERROR),), writes=rewritten(SERVICE_KEY, 0.5))) is Activation.FIRED
+
+
+def test_a_component_s_request_that_was_dropped_is_a_drop_whatever_it_was() -> None:
+    lost = replace(drop(told=Told.ERROR), operation="patch/status")
+    assert reached(faulty(firings=(lost,), writes=rewritten(SERVICE_KEY, 0.5))) is Activation.FIRED
+    _, why = activation(faulty(firings=(lost,), writes=rewritten(SERVICE_KEY, 0.5)), None)
+    assert "was made again after" in why and "the sender was told error" in why
+
+
+@pytest.mark.parametrize("operation", ["watch", "list", "get", "answer", "answer/status"])
+def test_what_a_component_was_told_wrongly_is_no_write(operation: str) -> None:
+    told = replace(firing(), operation=operation, accepted=None, revision=None)
+    reached_so, why = activation(faulty(firings=(told,), writes=()), None)
+    assert (reached_so, "was told wrongly in" in why) == (Activation.FIRED, True)
 
 
 def test_a_drop_whose_loss_stood_is_accepted() -> None:

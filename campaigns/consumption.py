@@ -27,7 +27,7 @@ def later_writes(
     if firing.operation in _NO_OBJECT or firing.accepted is False or not firing.after:
         return ()
     said: dict[str, str] = {}
-    before = firing.before if _was_told(firing) else firing.after
+    before = _stored(firing, value_at)
     for write in _later(firing, writes):
         gone = write.operation == "delete"
         value = None if gone else value_at(firing.key, write.revision)
@@ -40,6 +40,15 @@ def later_writes(
             break
         before = value
     return tuple(said.values())
+
+
+def _stored(firing: Firing, value_at: Callable[[str, int], bytes | None]) -> bytes | None:
+    """What etcd held once the message was done with, None if that is not known."""
+    if _was_told(firing):
+        return firing.before
+    if firing.operation.partition("/")[0] not in OPERATIONS[Channel.COMPONENT_TO_APISERVER]:
+        return firing.after
+    return value_at(firing.key, firing.revision) if firing.revision is not None else None  # a request is less than that
 
 
 _NO_OBJECT = ("drop", "delete", "bind", "create/eviction", "create/token")

@@ -129,7 +129,8 @@ def _taker(firing: Firing) -> str:
 def _read_reached(observation: Observation, firing: Firing) -> tuple[Activation, str]:
     """What somebody was told: etcd holds the true value, so a write afterwards is a sign that it was used."""
     said = f" ({firing.note})" if firing.note else ""
-    how = f"{firing.identity} was told wrongly {_READS[_plain(firing)]}{said}"
+    wrongly = "told wrongly" if firing.after else "left out"
+    how = f"{firing.identity} was {wrongly} {_READS[_plain(firing)]}{said}"
     later = [w for w in observation.writes if w.key == firing.key and w.at_s >= firing.at_s]
     if later:
         return Activation.CONSUMED, f"{how}, and written afterwards ({_listed(later)})"

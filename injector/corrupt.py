@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from injector.codec import find, list_fields, locate, read_meta
+from injector.codec import find, list_fields, locate
 from injector.errors import FaultError
 from injector.faults import ALONE, MODELS, Parameters, Registry, Scope, Surroundings
 from injector.roles import has_role
@@ -46,16 +46,7 @@ def carries(value: bytes, model: str, field: str, *, models: Registry = MODELS) 
 
 def carries_role(value: bytes, kind: str, role: str) -> bool:
     """Whether a stored value has a field of that role. CodecError where the bytes can't be read as an object."""
-    kind = _carried(value, kind)
     return any(has_role(kind, item.path, role) for item in list_fields(value))
-
-
-_BINDING = "Binding"
-
-
-def _carried(value: bytes, kind: str) -> str:
-    """The kind of what a message carries: of a pod's binding that is a Binding, whose fields are no pod's."""
-    return _BINDING if kind == "Pod" and read_meta(value).kind == _BINDING else kind
 
 
 def corrupt_for(rule: Rule, value: bytes, *, around: Surroundings = ALONE, models: Registry = MODELS) -> Corruption:
@@ -65,9 +56,8 @@ def corrupt_for(rule: Rule, value: bytes, *, around: Surroundings = ALONE, model
     if not target.role:
         return corrupt(value, rule.model, rule.parameters, target.field, around=around, models=models)
     refused = ""
-    kind = _carried(value, target.kind)
     for item in list_fields(value):
-        if not has_role(kind, item.path, target.role):
+        if not has_role(target.kind, item.path, target.role):
             continue
         try:
             done = corrupt(value, rule.model, rule.parameters, item.path, around=around, models=models)

@@ -99,7 +99,7 @@ RULES: tuple[RoleRule, ...] = (
         _ANY + r"(?:selector|\w+Selector|matchLabels|matchExpressions|nodeSelectorTerms|affinity|\w+Affinity)",
     ),
     *_dependency(Dependency.NODE_NAME, _ANY + r"(?:nodeName|nominatedNodeName)"),
-    *_dependency(Dependency.NODE_NAME, r"target\.name", kind="Binding"),
+    *_dependency(Dependency.NODE_NAME, r"target\.name", kind="Pod"),  # of its binding; a pod itself has no target
     *_role(Role.IDENTITY, r"metadata\.(?:name|namespace|uid|generateName)", r"kind", r"apiVersion"),
     *_role(Role.IDENTITY, r"spec\.providerID", kind="Node"),
     *_role(Role.IDENTITY, r"spec\.(?:names|group|scope)", kind="CustomResourceDefinition"),

@@ -102,7 +102,7 @@ def _what(record: ExperimentRecord) -> Iterator[RenderableType]:
 def _bytes(firing: Firing) -> Iterator[RenderableType]:
     found = compare(firing.before, firing.after, span=firing.span, redacted=holds_secret(firing))
     if not firing.after:
-        yield _indented(Text(f"bytes    {found.before_bytes} bytes held back, nothing stored"))
+        yield _indented(Text(f"bytes    {found.before_bytes} bytes held back"))
         return
     same = firing.before == firing.after
     sizes = f"{found.before_bytes}, unchanged" if same else f"{found.before_bytes} before, {found.after_bytes} after"

@@ -98,3 +98,19 @@ def test_a_silent_edit_has_no_revision_and_its_time_counts() -> None:
     assert later(VALUES[1], wrong(VALUES[2]), firing=silent) == (
         "carried on by kube-controller-manager at revision 12",
     )
+
+
+def test_a_components_request_is_less_than_what_is_stored_by_it() -> None:
+    asked = replace(FIRING, operation="update", before=b"", after=b"the request's body", revision=10)
+    stored = {10: wrong(VALUES[2]), 11: wrong(VALUES[3]), 12: VALUES[3]}
+    said = later_writes(asked, PATH, [write(11), write(12)], lambda key, revision: stored[revision])
+    assert said[0] == "carried on by kubectl-label at revision 11"
+
+
+def test_what_a_component_was_told_is_carried_into_etcd() -> None:
+    told = replace(FIRING, operation="answer/status", accepted=None, revision=10)
+    assert later(wrong(VALUES[1]), firing=told) == ("carried into etcd by kube-controller-manager at revision 11",)
+
+
+def test_nothing_is_said_of_a_binding_whose_fields_no_pod_has() -> None:
+    assert later(VALUES[1], firing=replace(FIRING, operation="bind", revision=None), path="target.name") == ()

@@ -143,3 +143,17 @@ def test_what_components_ask_and_are_told_is_told_as_that() -> None:
     assert told[0] is Activation.FIRED and "was told wrongly in the answer to a write" in told[1]
     lost = firing(operation="bind", accepted=False, revision=None, after=b"", told=Told.ERROR)
     assert "was made again" in activation(faulty(firings=(lost,), writes=rewritten(SERVICE_KEY, 0.6)), BASELINE)[1]
+
+
+def test_a_components_request_that_was_dropped_is_a_lost_write() -> None:
+    lost = replace(drop(told=Told.ERROR), operation="update/status")
+    got, why = activation(faulty(firings=(lost,), writes=rewritten(SERVICE_KEY, 0.5)), None)
+    assert (got, "made again" in why) == (Activation.FIRED, True)
+
+
+def test_what_a_component_is_told_is_a_read() -> None:
+    told = replace(firing(accepted=None), operation="answer/status", at_s=1.0)
+    got, why = activation(faulty(firings=(told,), writes=rewritten(SERVICE_KEY, 5.0)), None)
+    assert got is Activation.CONSUMED and "was told wrongly in the answer to a write, and written afterwards" in why
+    dropped = replace(told, operation="watch", after=b"", told=Told.ERROR)
+    assert "was left out in a watch event" in activation(faulty(firings=(dropped,)), None)[1]

@@ -52,7 +52,8 @@ Requests. Fields and bytes are changed in the body; what is in a patch is found 
                not count); if the rule is disarmed before that it goes then
     stale      an update with an earlier version in its body, as it was told then: with its resourceVersion, so that
                kube-apiserver refuses it (409 Conflict, in the note), as it does when a controller's cache lags. One
-               that is known from the baseline alone has none, and replaces whatever is there
+               that is known from the baseline alone has none, and replaces whatever is there, if its kind can be
+               updated so (a Lease can't: 422 Invalid)
     wrong-key  the request goes to another object's path, body as it was. kube-apiserver compares the names: an update
                or a binding of another name is refused (400 BadRequest, in the note); patches and deletes name nothing
                in their bodies and are done to the other object

@@ -298,7 +298,7 @@ class Sandbox:
         if found is None:
             raise FaultError(
                 f"{channel}: this sandbox's components go straight to kube-apiserver; "
-                f"start it with `component_channels: true`"
+                "start it with `component_channels: true` in its cluster file (`mutineer sandbox up --config FILE`)"
             )
         return found
 

@@ -203,14 +203,16 @@ def wrong_component(component: str, nodes: int) -> str | None:
     names = component_names(nodes)
     if any(fits_component(component, name) for name in names):
         return None
-    last = names[-1] if nodes == 1 else f"kubelet-node-1 to {names[-1].removeprefix('kubelet-')}"
-    return f"expected one of {', '.join(names[:-nodes])}, {last} or kubelet-*, got {component!r}"
+    each = ", ".join(f"{kind}-node-1" + (f" to node-{nodes}" if nodes > 1 else "") for kind in _ON_NODES)
+    return f"expected one of {', '.join(_CONTROLLERS)}, {each}, or such as {_ON_NODES[0]}-*, got {component!r}"
+
+
+_CONTROLLERS, _ON_NODES = ("kube-controller-manager", "kube-scheduler"), ("kubelet", "kube-proxy")
 
 
 def component_names(nodes: int) -> tuple[str, ...]:
-    """What has a channel of its own to kube-apiserver, in a sandbox of so many nodes. All kube-proxies are one: they
-    share an account and a configuration."""
-    return ("kube-controller-manager", "kube-scheduler", "kube-proxy", *(f"kubelet-node-{n + 1}" for n in range(nodes)))
+    """What has a channel of its own to kube-apiserver, in a sandbox of so many nodes."""
+    return (*_CONTROLLERS, *(f"{kind}-node-{n + 1}" for kind in _ON_NODES for n in range(nodes)))
 
 
 def _check_kind(kind: str, group: JSONValue) -> Found:

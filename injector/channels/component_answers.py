@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from typing import Unpack
 
 from injector.channels.bodies import Event, Part, objects_in, replaced, status_answer, without_part
-from injector.channels.exchanges import ExchangeChannel, Followed, revision_in
+from injector.channels.exchanges import ExchangeChannel, Followed, Options, revision_in
 from injector.corrupt import Corruption
 from injector.errors import CodecError, FaultError, WireError
-from injector.faults import MODELS, Registry
 from injector.identity import Identified
 from injector.rules import Delivery, Rule, Told
 from injector.targets import Channel
-from injector.wire.exchange import Deny, Held, HttpSender, MessageDecision, RequestHead, header
+from injector.wire.exchange import Deny, Held, MessageDecision, RequestHead, header
 from injector.wire.inspection import Aside, Gate, Replace, Several
 
 __all__ = ["AnswersChannel"]
@@ -25,23 +23,10 @@ class AnswersChannel(ExchangeChannel):
     """One rule about what components are told, and what came of it. `sender` is not needed: an answer can't be sent
     twice."""
 
-    def __init__(
-        self,
-        rule: Rule,
-        *,
-        baseline: Iterable[tuple[bytes, bytes]] = (),
-        clock: Callable[[], float] = time.monotonic,
-        sender: HttpSender | None = None,
-        models: Registry = MODELS,
-    ) -> None:
-        super().__init__(
-            rule,
-            channel=Channel.APISERVER_TO_COMPONENT,
-            baseline=baseline,
-            clock=clock,
-            sender=sender,
-            models=models,
-        )
+    channel = Channel.APISERVER_TO_COMPONENT
+
+    def __init__(self, rule: Rule, **options: Unpack[Options]) -> None:
+        super().__init__(rule, **options)
         self._waiting: dict[Followed, None] = {}
 
     @property

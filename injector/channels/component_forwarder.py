@@ -62,7 +62,9 @@ class ComponentForwarder:
 
     def __init__(self, options: ComponentOptions, carry_out: CarryOut) -> None:
         self.upstream = options.upstream
-        self.copies = ComponentCopies(options.upstream, {component.name: component for component in options.components})
+        self.copies = ComponentCopies(
+            options.upstream, {name: each for each in options.components for name in (each.name, *each.peers.values())}
+        )
         self.armory: Armory[ArmedExchanges] = Armory(lambda rule, pairs: carry_out(rule, pairs, self.copies.send))
         self.open: set[_Connection] = set()
         self.connections_total = 0
@@ -113,7 +115,7 @@ class _Connection(asyncio.Protocol):
     """A client's connection, with the upstream connection that belongs to it."""
 
     def __init__(self, forwarder: ComponentForwarder, component: Component) -> None:
-        self.forwarder, self.component = forwarder, component
+        self.forwarder, self.component, self.name = forwarder, component, component.name
         self.client, self.upstream = _Reading(), _Reading()
         self.proxy: Proxy | None = None
         self.connecting: asyncio.Task[None] | None = None
@@ -127,7 +129,9 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.client.transport = client = cast(asyncio.Transport, transport)  # uvloop's classes do not inherit from it
         agreed: ssl.SSLObject = client.get_extra_info("ssl_object")
-        name, shown = self.component.name, agreed.getpeercert(binary_form=True)
+        peer, *_ = client.get_extra_info("peername")
+        self.name = name = self.component.peers.get(peer, self.component.name)
+        shown = agreed.getpeercert(binary_form=True)
         if shown and (subject := _subject(shown)) != self.component.subject:
             logger.warning("%s: a client's connection was closed: its certificate says %r", name, subject)
             client.close()
@@ -148,7 +152,7 @@ class _Connection(asyncio.Protocol):
                 lambda: _Upstream(self, protocol), host, port, ssl=tls
             )
         except OSError as error:
-            logger.warning("%s: upstream %s:%d can't be reached: %s", self.component.name, host, port, in_words(error))
+            logger.warning("%s: upstream %s:%d can't be reached: %s", self.name, host, port, in_words(error))
             client.close()
             return
         if client.is_closing():
@@ -187,7 +191,7 @@ class _Connection(asyncio.Protocol):
         self.client.let("too much", output.read_client)
         self.upstream.let("too much", output.read_upstream)
         if output.error is not None:
-            logger.warning("%s: connection closed: %s", self.component.name, output.error)
+            logger.warning("%s: connection closed: %s", self.name, output.error)
         if output.over:
             self.close()
 

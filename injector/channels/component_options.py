@@ -9,7 +9,8 @@
 `upstream_ca` is what kube-apiserver's certificate is checked against, `serve` what the components see in its place,
 `client_ca` the authority of the components' own certificates. A component without `cert` and `key` has a bearer token.
 One that has them may show a token instead on some of its connections: kube-controller-manager's controllers each have a
-service account (--use-service-account-credentials).
+service account (--use-service-account-credentials). Several components may share a listener, since their configuration
+is one (a DaemonSet's): `"peers": {"172.30.0.11": "kube-proxy-node-1", …}` names them by the address they come from.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ Subject = tuple[tuple[str, ...], tuple[str, ...]]
 @dataclass(frozen=True, slots=True)
 class Component:
     """`tls` is served to it. `upstream_tls` speaks for it to upstream, by protocol, with its certificate if it has one;
-    `token_tls` does without. `subject` is who it has to be where it shows a certificate, None for one that has none."""
+    `token_tls` does without. `subject` is who it has to be where it shows a certificate, None for one that has none.
+    `peers`: who it is that comes from an address, where several come here."""
 
     name: str
     listen: Address
@@ -50,6 +52,7 @@ class Component:
     upstream_tls: Mapping[str, ssl.SSLContext]
     token_tls: Mapping[str, ssl.SSLContext]
     subject: Subject | None
+    peers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ def subject_of(certificate: x509.Certificate) -> Subject:
 
 
 _KEYS = ("control", "upstream", "upstream_ca", "serve", "client_ca", "components")
-_COMPONENT_KEYS = ("name", "listen", "cert", "key")
+_COMPONENT_KEYS = ("name", "listen", "cert", "key", "peers")
 
 
 class _Reader:
@@ -133,6 +136,7 @@ class _Reader:
             upstream_tls={protocol: self._spoken(theirs, protocol) for protocol in (HTTP1, HTTP2)},
             token_tls={protocol: self._spoken(anyone, protocol) for protocol in (HTTP1, HTTP2)},
             subject=self._subject(cert, f"{where}.cert"),
+            peers=self._peers(given.get("peers", {}), f"{where}.peers"),
         )  # fmt: skip
 
     def _served(self, ours: Files, *, asked: bool) -> ssl.SSLContext:
@@ -171,6 +175,14 @@ class _Reader:
         except ValueError as error:
             self._wrong(where, f"expected a certificate, PEM ({error})")
             return None
+
+    def _peers(self, value: JSONValue, where: str) -> dict[str, str]:
+        if isinstance(value, dict):
+            found = {address: name for address, name in value.items() if _is_text(name)}
+            if len(found) == len(value):
+                return found
+        self._wrong(where, f"expected names by address, got {value!r:.80}")
+        return {}
 
     def _object(self, value: JSONValue, where: str, keys: tuple[str, ...]) -> dict[str, JSONValue]:
         if not isinstance(value, dict):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Unpack
 
 from injector.channels.bodies import JSON, PROTOBUF, Event, Part, Status, replaced, status_answer, status_in
-from injector.channels.exchanges import ExchangeChannel, Followed, revision_in
+from injector.channels.exchanges import ExchangeChannel, Followed, Options, revision_in
 from injector.channels.resources import api_request
 from injector.codec import Storage, storage_of
 from injector.corrupt import Corruption
 from injector.errors import CodecError, FaultError
-from injector.faults import MODELS, Registry
 from injector.identity import Identified
 from injector.rules import Delivery, Rule, Told
 from injector.targets import Channel
@@ -22,7 +20,6 @@ from injector.wire.exchange import (
     Forward,
     Held,
     HttpAnswer,
-    HttpSender,
     MessageDecision,
     RequestDecision,
     RequestHead,
@@ -49,23 +46,10 @@ class _Behind:
 class RequestsChannel(ExchangeChannel):
     """One rule about what components ask for, and what came of it. `sender` makes requests of our own, for copies."""
 
-    def __init__(
-        self,
-        rule: Rule,
-        *,
-        baseline: Iterable[tuple[bytes, bytes]] = (),
-        clock: Callable[[], float] = time.monotonic,
-        sender: HttpSender | None = None,
-        models: Registry = MODELS,
-    ) -> None:
-        super().__init__(
-            rule,
-            channel=Channel.COMPONENT_TO_APISERVER,
-            baseline=baseline,
-            clock=clock,
-            sender=sender,
-            models=models,
-        )
+    channel = Channel.COMPONENT_TO_APISERVER
+
+    def __init__(self, rule: Rule, **options: Unpack[Options]) -> None:
+        super().__init__(rule, **options)
         self._behind: list[_Behind] = []
 
     @property

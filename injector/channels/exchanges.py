@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import ClassVar, TypedDict
 
 from injector.channels.bodies import Event, Part, Status, event_in, object_in, objects_in, status_in
 from injector.channels.channel import RuleChannel
@@ -34,7 +35,7 @@ from injector.wire.exchange import (
 )
 from injector.wire.inspection import Gate, Place
 
-__all__ = ["ExchangeChannel", "Followed", "revision_in"]
+__all__ = ["ExchangeChannel", "Followed", "Options", "revision_in"]
 
 _ALONE = frozenset(
     {"bit-flip", "boolean-invert", "byte-flip", "truncate", "field-remove", "delay", "duplicate", "reorder"}
@@ -42,21 +43,32 @@ _ALONE = frozenset(
 """Models that ask nothing of what was told before. (A drop may have to make up an answer.)"""
 
 
+class Options(TypedDict, total=False):
+    """What an ExchangeChannel takes besides its rule."""
+
+    baseline: Iterable[tuple[bytes, bytes]]
+    clock: Callable[[], float]
+    sender: HttpSender | None
+    models: Registry
+
+
 class ExchangeChannel(RuleChannel):
-    """One rule and what came of it (injector.channels.channel). An `injector.wire.exchange.ExchangeInspector`."""
+    """One rule and what came of it (injector.channels.channel). An `injector.wire.exchange.ExchangeInspector`. `sender`
+    makes requests of our own, for copies."""
+
+    channel: ClassVar[Channel]
 
     def __init__(
         self,
         rule: Rule,
         *,
-        channel: Channel,
         baseline: Iterable[tuple[bytes, bytes]] = (),
         clock: Callable[[], float] = time.monotonic,
         sender: HttpSender | None = None,
         models: Registry = MODELS,
     ) -> None:
         pairs = list(baseline)
-        super().__init__(rule, channel=channel, baseline=pairs, clock=clock, models=models)
+        super().__init__(rule, channel=self.channel, baseline=pairs, clock=clock, models=models)
         if rule.target.kind.startswith("etcd:"):
             raise FaultError(f"rule {rule.id!r}: {rule.target.kind} goes to etcd; its channel is apiserver-to-etcd")
         self._sender = sender

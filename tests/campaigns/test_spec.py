@@ -263,7 +263,7 @@ def test_a_component_is_one_that_the_clusters_nodes_have() -> None:
     )
     assert problems(text) == [
         "campaign.yaml: faults[0].target.component: expected one of kube-controller-manager, kube-scheduler, "
-        "kube-proxy, kubelet-node-1 to node-3 or kubelet-*, got 'kubelet-node-4'"
+        "kubelet-node-1 to node-3, kube-proxy-node-1 to node-3, or such as kubelet-*, got 'kubelet-node-4'"
     ]
     assert parse_spec(text + "cluster: {nodes: 4}\n", file="x.yaml").faults[0].target.component == "kubelet-node-4"
 

@@ -157,10 +157,10 @@ def test_a_bindings_fields_are_those_of_a_binding() -> None:
 
 def test_a_component_that_there_is_not_is_told_with_those_that_there_are() -> None:
     asked = {"model": "drop", "channel": "apiserver-to-component"}
-    (told,) = problems(component="kube-proxy-node-1", **asked)
+    (told,) = problems(component="kube-proxy", **asked)
     assert told.startswith("command line: --component: expected one of kube-controller-manager, kube-scheduler, ")
-    assert told.endswith("kubelet-node-1 to node-10 or kubelet-*, got 'kube-proxy-node-1'")
-    for name in ("kube-scheduler", "kubelet-node-3", "kubelet-*", "*"):
+    assert told.endswith("kube-proxy-node-1 to node-10, or such as kubelet-*, got 'kube-proxy'")
+    for name in ("kube-scheduler", "kubelet-node-3", "kube-proxy-node-1", "kubelet-*", "*"):
         assert fault(component=name, **asked)["target"]["component"] == name
 
 
@@ -168,7 +168,7 @@ def test_a_node_that_the_sandbox_lacks_has_no_kubelet() -> None:
     _check_component("kubelet-node-2", 2)
     _check_component(None, 1)
     for name, nodes in (("kubelet-node-3", 2), ("kubelet-node-2", 1)):
-        with pytest.raises(InputError, match=f"expected one of .*, kubelet-node-1.* or kubelet-.*got '{name}'"):
+        with pytest.raises(InputError, match=f"expected one of .*, kubelet-node-1.*, or such as .*got '{name}'"):
             _check_component(name, nodes)
 
 

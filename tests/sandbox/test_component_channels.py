@@ -117,6 +117,29 @@ def test_one_kubelet_is_never_told_of_its_pod_and_the_api_does_not_notice(cluste
     cluster.kubectl("delete", "pod", "unheard", "--force", "--grace-period=0")
 
 
+def test_one_kube_proxy_is_told_another_port_and_only_its_node_is_cut_off(cluster: Cluster) -> None:
+    cluster.arm(
+        "Service/default/web", "--channel", "apiserver-to-component", "--component", "kube-proxy-node-2",
+        "--field", "spec.ports[0].port", "--value", "81",
+    )  # fmt: skip
+    cluster.kubectl("create", "service", "clusterip", "web", "--tcp=80:8080")
+    firing = cluster.fired()
+    assert (firing["operation"], firing["field_before"], firing["field_after"]) == ("watch", 80, 81)
+    assert firing["stream"].startswith("kube-proxy-node-2, connection")
+    address = cluster.kubectl("get", "service", "web", "-o", "jsonpath={.spec.clusterIP}")
+
+    def known(node: str) -> str:
+        network = cluster.logs.parent / "work/run/nodes" / node
+        return cluster.mutineer(
+            "sandbox", "exec", "--name", "c", "--", "nsenter", f"--net={network}", "nft", "list", "ruleset"
+        )
+
+    wait_until(lambda: f"{address} . tcp . 81" in known("node-2"), within_s=10, what="the wrong port on node-2")
+    wait_until(lambda: f"{address} . tcp . 80" in known("node-1"), within_s=10, what="the right one on node-1")
+    assert f"{address} . tcp . 80" not in known("node-2")
+    cluster.kubectl("delete", "service", "web")
+
+
 def test_a_controller_s_write_is_refused_and_it_writes_again(cluster: Cluster) -> None:
     cluster.arm(
         "Deployment/default/web", "--channel", "component-to-apiserver", "--component", "kube-controller-manager",

@@ -125,7 +125,7 @@ class Sandbox:
             self._start_etcd()
             networks = network.result()
             if self._listeners:
-                self._start_component_forwarder()
+                self._start_component_forwarder(networks)
         say("starting kube-apiserver")
         self._wait_forwarders()
         apiserver = self._start_apiserver()
@@ -197,9 +197,11 @@ class Sandbox:
         ]  # fmt: skip
         self._start("forwarder", [*forwarder, *(components.forwarder_tls(self._pki) if tls else [])])
 
-    def _start_component_forwarder(self) -> None:
+    def _start_component_forwarder(self, networks: Sequence[NodeNetwork]) -> None:
         path = self._run / "components.json"
-        document = components.component_forwarder(self._pki, self._forwarders[_COMPONENTS].path, self.config.node_names)
+        document = components.component_forwarder(
+            self._pki, self._forwarders[_COMPONENTS].path, {network.name: network.address for network in networks}
+        )
         path.write_text(json.dumps(document))
         command = [sys.executable, "-m", "injector.channels.component_forwarder", "--config", str(path)]
         self._start(_COMPONENTS, command)

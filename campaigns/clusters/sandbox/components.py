@@ -155,8 +155,10 @@ def listeners(nodes: Sequence[str]) -> dict[str, tuple[str, int]]:
     return found
 
 
-def component_forwarder(pki: Path, control: Path, nodes: Sequence[str]) -> dict[str, Any]:
-    """What injector.channels.component_forwarder is told. kube-proxy shows a token, so it has no certificate."""
+def component_forwarder(pki: Path, control: Path, nodes: Mapping[str, str]) -> dict[str, Any]:
+    """What injector.channels.component_forwarder is told; `nodes` with their addresses. kube-proxies show a token, so
+    they have no certificate; they have one configuration, and are told apart by the node that they come from."""
+    peers = {address: f"kube-proxy-{node}" for node, address in nodes.items()}
     return {
         "control": str(control),
         "upstream": f"127.0.0.1:{API_PORT}",
@@ -167,9 +169,13 @@ def component_forwarder(pki: Path, control: Path, nodes: Sequence[str]) -> dict[
             {
                 "name": name,
                 "listen": f"{host}:{port}",
-                **({} if name == "kube-proxy" else {"cert": str(pki / f"{name}.crt"), "key": str(pki / f"{name}.key")}),
+                **(
+                    {"peers": peers}
+                    if name == "kube-proxy"
+                    else {"cert": str(pki / f"{name}.crt"), "key": str(pki / f"{name}.key")}
+                ),
             }
-            for name, (host, port) in listeners(nodes).items()
+            for name, (host, port) in listeners(list(nodes)).items()
         ],
     }
 

@@ -252,10 +252,14 @@ def test_every_component_that_has_a_forwarder_is_sent_there_and_only_it_shows_th
     assert servers["node-2"] == f"https://{host}:{port}" and host == components.CONTROL_PLANE_ADDRESS
     assert servers["kube-scheduler"] == f"https://127.0.0.1:{listeners['kube-scheduler'][1]}"
     assert servers["admin"] == f"https://127.0.0.1:{components.API_PORT}"
-    told = components.component_forwarder(keys, tmp_path / "c.sock", nodes)["components"]
+    addresses = {"node-1": "172.30.0.11", "node-2": "172.30.0.12"}
+    told = components.component_forwarder(keys, tmp_path / "c.sock", addresses)["components"]
     assert [each["name"] for each in told] == [*listeners]
     for each in told:
         assert ("cert" in each) == (each["name"] != "kube-proxy"), "kube-proxy shows a token"
+        assert each.get("peers", {}).get("172.30.0.12") == (
+            "kube-proxy-node-2" if each["name"] == "kube-proxy" else None
+        )
         for file in {"cert", "key"} & set(each):
             assert Path(each[file]).stat().st_mode & 0o777 == 0o600
 

@@ -137,9 +137,17 @@ def _events(observation: Observation, baseline: Baseline) -> Iterator[tuple[floa
     for name, at_s in observation.milestones.items():
         golden = baseline.milestones.get(name)
         yield at_s, f"{name}" + (f" (golden {golden.describe('s')})" if golden else "")
+    alike: dict[tuple[str, str], list[Firing]] = {}
     for firing in observation.firings:
+        alike.setdefault((firing.operation, firing.identity), []).append(firing)
+    for firing, *more in alike.values():
         if 0 <= firing.at_s <= observation.seconds:
             yield firing.at_s, f"the fault: {firing.operation} of {firing.identity}"
+        if more and more[-1].at_s <= observation.seconds:
+            yield (
+                more[-1].at_s,
+                f"the fault again, {len(more) + 1} times in all: {firing.operation} of {firing.identity}",
+            )
         later = [w for w in observation.writes if w.key == firing.key and w.revision > (firing.revision or 0)]
         later = [w for w in later if w.at_s >= firing.at_s]
         for write in later[:_WRITES]:

@@ -13,6 +13,7 @@ from classifiers.verdict import State, Verdict
 from injector.errors import InputError, StoreError
 from injector.rules import Rule
 from injector.targets import Channel, Target
+from mutineer import story
 from mutineer.commands import schema, show
 from tests.builders import baseline, drop, faulty, firing, probes
 from tests.campaigns.builders import SPEC, record, small_plan
@@ -79,6 +80,15 @@ def test_one_experiment_is_told_on_one_screen(run: Path) -> None:
 
 def test_a_dropped_message_has_no_bytes_after(run: Path) -> None:
     assert "12 bytes held back" in invoke("mine", LOST.id).output
+
+
+def test_a_fault_that_fired_again_and_again_is_told_twice() -> None:
+    fired = tuple(firing(at_s=0.2 + 0.5 * number) for number in range(9))
+    told = [(at_s, words) for at_s, words in story._events(faulty(firings=fired), baseline()) if "the fault" in words]
+    assert told == [
+        (0.2, "the fault: put of Service/default/web"),
+        (4.2, "the fault again, 9 times in all: put of Service/default/web"),
+    ]
 
 
 def test_a_golden_run_and_an_error_have_a_story_too(run: Path) -> None:

@@ -28,6 +28,8 @@ images:
     files: {/srv: public}
 encryption: true
 etcd_tls: true
+feature_gates: {CBORServingAndStorage: true}
+component_channels: true
 audit: true
 furniture: [webhook, quota]
 """
@@ -66,6 +68,8 @@ def test_a_whole_file_becomes_what_a_sandbox_is_made_of(beside: Path) -> None:
         },
         "encryption": True,
         "etcd_tls": True,
+        "feature_gates": {"CBORServingAndStorage": True},
+        "component_channels": True,
         "audit": True,
         "furniture": ("quota", "webhook"),
     }

@@ -9,7 +9,7 @@ from classifiers.observation import Write
 from injector.codec import locate
 from injector.errors import InjectionError
 from injector.rules import Firing, JSONValue
-from injector.targets import OPERATIONS, Channel
+from injector.targets import OPERATIONS, Channel, is_told
 from injector.writers import writer_of
 
 __all__ = ["later_writes"]
@@ -44,7 +44,7 @@ def later_writes(
 
 def _stored(firing: Firing, value_at: Callable[[str, int], bytes | None]) -> bytes | None:
     """What etcd held once the message was done with, None if that is not known."""
-    if _was_told(firing):
+    if is_told(firing.operation):
         return firing.before
     if firing.operation.partition("/")[0] not in OPERATIONS[Channel.COMPONENT_TO_APISERVER]:
         return firing.after
@@ -54,14 +54,7 @@ def _stored(firing: Firing, value_at: Callable[[str, int], bytes | None]) -> byt
 _NO_OBJECT = ("drop", "delete", "bind", "create/eviction", "create/token")
 """Operations of what was lost, and of messages that are not the object that is stored."""
 
-_TOLD = frozenset((*OPERATIONS[Channel.ETCD_TO_APISERVER], *OPERATIONS[Channel.APISERVER_TO_COMPONENT]))
-
 _CARRIED = ("carried on", "carried into etcd")
-
-
-def _was_told(firing: Firing) -> bool:
-    """Whether kube-apiserver, or a component, was told a wrong value, while etcd held the right one."""
-    return firing.operation.partition("/")[0] in _TOLD
 
 
 def _later(firing: Firing, writes: Iterable[Write]) -> list[Write]:
@@ -79,7 +72,7 @@ def _what(firing: Firing, path: str | None, value: bytes | None) -> str:
     if path is None:
         return "written again"
     carried = _at(value, path) == firing.field_after
-    if _was_told(firing):
+    if is_told(firing.operation):
         return "carried into etcd" if carried else "written without it"
     return "carried on" if carried else "overwritten"
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["OPERATIONS", "Channel", "Target", "fits_component", "wrong_operation"]
+__all__ = ["OPERATIONS", "Channel", "Target", "fits_component", "is_told", "wrong_operation"]
 
 
 class Channel(StrEnum):
@@ -39,8 +39,15 @@ OPERATIONS: Mapping[Channel, tuple[str, ...]] = {
 """What messages about objects do, by channel; at rest there are none. In the channels of components a subresource may
 stand behind it: `update/status`."""
 
+_TOLD = frozenset((*OPERATIONS[Channel.ETCD_TO_APISERVER], *OPERATIONS[Channel.APISERVER_TO_COMPONENT]))
+
 _SUBRESOURCES = ("status", "scale", "approval", "finalize", "ephemeralcontainers", "resize", "eviction", "token")
 """Those that built-in kinds have, but for a pod's binding, and streams such as `exec`, which are no exchange."""
+
+
+def is_told(operation: str) -> bool:
+    """Whether messages of that operation tell what is there, rather than ask for something."""
+    return operation.partition("/")[0] in _TOLD
 
 
 def wrong_operation(channel: Channel, operation: str) -> str | None:

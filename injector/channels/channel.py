@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import ClassVar
 
 from injector.channels.evidence import Evidence, check_rule
 from injector.channels.memory import Memory, text
@@ -24,7 +25,6 @@ NOWHERE = Place()
 class RuleChannel:
     """One rule and what came of it, whatever the messages are.
 
-    channel     the one that this is
     baseline    stored (key, value) pairs from before the rule was armed: they are numbered first, and later messages
                 refer to them
     clock       seconds, monotonic
@@ -33,16 +33,17 @@ class RuleChannel:
     Raises FaultError if the rule is not for this channel or its parameters do not fit its model.
     """
 
+    channel: ClassVar[Channel]
+
     def __init__(
         self,
         rule: Rule,
         *,
-        channel: Channel,
         baseline: Iterable[tuple[bytes, bytes]],
         clock: Callable[[], float],
         models: Registry,
     ) -> None:
-        check_rule(rule, channel, models)
+        check_rule(rule, self.channel, models)
         self.rule = rule
         self._evidence, self._models = Evidence(rule, clock, models), models
         self._tracker = IdentityTracker()

@@ -82,7 +82,7 @@ class AnswersChannel(ExchangeChannel):
     def _event(self, followed: Followed, content: bytes, event: Event) -> MessageDecision:
         part = event.part
         assert part is not None
-        identified = self._who(followed, part)
+        identified = followed.seen
         if identified is None or not self._matches(followed.head, identified, followed.about.operation, part):
             return None
         corruption = self._fire(followed, identified, part, "watch")
@@ -109,7 +109,7 @@ class AnswersChannel(ExchangeChannel):
         while number < len(parts):
             part = parts[number]
             number += 1
-            identified = self._who(followed, part)
+            identified = self.roster.saw(followed.about, part)
             if identified is None or not self._matches(followed.head, identified, followed.about.operation, part):
                 continue
             corruption = self._fire(followed, identified, part, "list")
@@ -167,10 +167,6 @@ class AnswersChannel(ExchangeChannel):
             followed.head, key, identified.identity, operation, part, corruption, revision=revision
         )
         return corruption
-
-    def _who(self, followed: Followed, part: Part) -> Identified | None:
-        """The object that is told; it was seen a moment ago."""
-        return self.roster.saw(followed.about, part)
 
     def _denied(self, head: RequestHead, told: Told, name: str = "") -> Deny:
         if told is Told.TIMEOUT:

@@ -22,6 +22,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -39,7 +40,7 @@ from injector.channels.component_options import (
 )
 from injector.channels.components import component_channel
 from injector.channels.control import Stats
-from injector.channels.controlling import ArmedExchanges, Armory
+from injector.channels.controlling import ArmedExchanges, Armory, Traffic
 from injector.channels.listening import Heard
 from injector.channels.serving import answer_until, listen, run, told_to_end, when_open
 from injector.channels.tls import in_words
@@ -66,22 +67,10 @@ class ComponentForwarder:
             options.upstream, {name: each for each in options.components for name in (each.name, *each.peers.values())}
         )
         self.armory: Armory[ArmedExchanges] = Armory(lambda rule, pairs: carry_out(rule, pairs, self.copies.send))
-        self.open: set[_Connection] = set()
-        self.connections_total = 0
-        self.requests_closed = 0
-        self.bytes_up = 0
-        self.bytes_down = 0
+        self.traffic: Traffic[_Connection] = Traffic()
 
     def stats(self) -> Stats:
-        channel = self.armory.last
-        return Stats(
-            connections=len(self.open),
-            connections_total=self.connections_total,
-            messages=self.requests_closed + sum(connection.requests for connection in self.open),
-            bytes_up=self.bytes_up,
-            bytes_down=self.bytes_down,
-            armed=channel.rule.id if channel is not None and self.armory.armed else None,
-        )
+        return self.traffic.counted(self.armory)
 
     def listen(self, key: bytes) -> None:
         """Nobody reads keys here."""
@@ -137,12 +126,10 @@ class _Connection(asyncio.Protocol):
             client.close()
             return
         tls = self.component.upstream_tls if shown else self.component.token_tls
-        forwarder = self.forwarder
-        forwarder.open.add(self)
-        forwarder.connections_total += 1
+        number = self.forwarder.traffic.opened(self)
         protocol = HTTP2 if agreed.selected_alpn_protocol() == HTTP2 else HTTP1
         made = Http2Proxy if protocol == HTTP2 else Http1Proxy
-        self.proxy = made(name, forwarder.connections_total, forwarder.armory.inspector)
+        self.proxy = made(name, number, self.forwarder.armory.inspector)
         self.connecting = asyncio.get_running_loop().create_task(self._connect(client, protocol, tls[protocol]))
 
     async def _connect(self, client: asyncio.Transport, protocol: str, tls: ssl.SSLContext) -> None:
@@ -176,7 +163,7 @@ class _Connection(asyncio.Protocol):
             self.early += data
             self.client.let("too early", False)
             return
-        self.forwarder.bytes_up += len(data)
+        self.forwarder.traffic.bytes_up += len(data)
         self.send(self.proxy.from_client(data))
 
     def send(self, output: Output) -> None:
@@ -196,7 +183,7 @@ class _Connection(asyncio.Protocol):
             self.close()
 
     def _go_on(self) -> None:
-        if self in self.forwarder.open and self.proxy is not None:
+        if self in self.forwarder.traffic.open and self.proxy is not None:
             self.send(self.proxy.released())
 
     def close(self) -> None:
@@ -216,9 +203,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self.connecting is not None and not self.connecting.done():
             self.connecting.cancel()
-        if self in self.forwarder.open:
-            self.forwarder.open.remove(self)
-            self.forwarder.requests_closed += self.requests
+        self.forwarder.traffic.closed(self)
         if self.proxy is not None:
             self.proxy.closed()
         self.close()
@@ -250,7 +235,7 @@ class _Upstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         connection = self.connection
-        connection.forwarder.bytes_down += len(data)
+        connection.forwarder.traffic.bytes_down += len(data)
         if connection.proxy is not None:
             connection.send(connection.proxy.from_upstream(data))
 
@@ -283,19 +268,14 @@ async def _serve(options: ComponentOptions, carry_out: CarryOut) -> None:
     servers: list[asyncio.Server] = []
     try:
         for component in options.components:
-            made = _maker(forwarder, component)
-            servers.append(await listen(made, component.listen, component.tls))
+            servers.append(await listen(partial(_Connection, forwarder, component), component.listen, component.tls))
         await answer_until(over, options.control, forwarder)
     finally:
         for server in servers:
             server.close()
     forwarder.copies.cancel()
-    for connection in list(forwarder.open):
+    for connection in list(forwarder.traffic.open):
         connection.close()
-
-
-def _maker(forwarder: ComponentForwarder, component: Component) -> Callable[[], _Connection]:
-    return lambda: _Connection(forwarder, component)
 
 
 def main(argv: Sequence[str] | None = None, *, carry_out: CarryOut = _component_channel) -> int:

@@ -17,7 +17,7 @@ from injector.rules_json import firing_to_json, near_miss_to_json, rule_from_jso
 from injector.wire.exchange import ExchangeInspector
 from injector.wire.inspection import Inspector
 
-__all__ = ["ArmedChannel", "ArmedExchanges", "ArmedRule", "Armory", "Controlled", "answer_line"]
+__all__ = ["ArmedChannel", "ArmedExchanges", "ArmedRule", "Armory", "Controlled", "Traffic", "answer_line"]
 
 
 class ArmedRule(Protocol):
@@ -73,6 +73,51 @@ class Armory(Generic[Carried]):
     def inspector(self) -> Carried | None:
         """Asked at every request that passes: who looks at it, if anyone."""
         return self.last if self.armed and self.last is not None and not self.last.done else None
+
+
+class Counted(Protocol):
+    """A client's connection."""
+
+    @property
+    def requests(self) -> int:
+        """How many have come on it."""
+        ...
+
+
+Connection = TypeVar("Connection", bound=Counted)
+
+
+class Traffic(Generic[Connection]):
+    """What goes through a forwarder, and is told as its `Stats`."""
+
+    def __init__(self) -> None:
+        self.open: set[Connection] = set()
+        self.connections_total = 0
+        self.bytes_up = 0
+        self.bytes_down = 0
+        self._closed_requests = 0
+
+    def opened(self, connection: Connection) -> int:
+        """A client has come; returns its number, from 1."""
+        self.open.add(connection)
+        self.connections_total += 1
+        return self.connections_total
+
+    def closed(self, connection: Connection) -> None:
+        """It is gone. Fine if it never was opened, or is closed already."""
+        if connection in self.open:
+            self.open.remove(connection)
+            self._closed_requests += connection.requests
+
+    def counted(self, armory: Armory[ArmedRule]) -> Stats:
+        return Stats(
+            connections=len(self.open),
+            connections_total=self.connections_total,
+            messages=self._closed_requests + sum(connection.requests for connection in self.open),
+            bytes_up=self.bytes_up,
+            bytes_down=self.bytes_down,
+            armed=armory.last.rule.id if armory.last is not None and armory.armed else None,
+        )
 
 
 class Controlled(Protocol):

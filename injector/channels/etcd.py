@@ -108,6 +108,8 @@ class EtcdChannel(RuleChannel):
     """One rule and what came of it (injector.channels.channel). An `injector.wire.inspection.Inspector`. `sender` makes
     calls of our own, for copies."""
 
+    channel = Channel.APISERVER_TO_ETCD
+
     def __init__(
         self,
         rule: Rule,
@@ -117,13 +119,7 @@ class EtcdChannel(RuleChannel):
         sender: Sender | None = None,
         models: Registry = MODELS,
     ) -> None:
-        super().__init__(
-            rule,
-            channel=Channel.APISERVER_TO_ETCD,
-            baseline=baseline,
-            clock=clock,
-            models=models,
-        )
+        super().__init__(rule, baseline=baseline, clock=clock, models=models)
         self._sender = sender
         self._behind: list[_Behind] = []
         self._listening = Listening(clock)

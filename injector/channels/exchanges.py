@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import ClassVar, TypedDict
+from typing import TypedDict
 
 from injector.channels.bodies import Event, Part, Status, event_in, object_in, objects_in, status_in
 from injector.channels.channel import RuleChannel
@@ -22,7 +22,7 @@ from injector.errors import CodecError, FaultError, WireError
 from injector.faults import MODELS, Registry
 from injector.identity import Identified
 from injector.rules import Rule, Told
-from injector.targets import Channel, fits_component
+from injector.targets import fits_component
 from injector.wire.exchange import (
     AnswerHead,
     Cut,
@@ -56,8 +56,6 @@ class ExchangeChannel(RuleChannel):
     """One rule and what came of it (injector.channels.channel). An `injector.wire.exchange.ExchangeInspector`. `sender`
     makes requests of our own, for copies."""
 
-    channel: ClassVar[Channel]
-
     def __init__(
         self,
         rule: Rule,
@@ -68,7 +66,7 @@ class ExchangeChannel(RuleChannel):
         models: Registry = MODELS,
     ) -> None:
         pairs = list(baseline)
-        super().__init__(rule, channel=self.channel, baseline=pairs, clock=clock, models=models)
+        super().__init__(rule, baseline=pairs, clock=clock, models=models)
         if rule.target.kind.startswith("etcd:"):
             raise FaultError(f"rule {rule.id!r}: {rule.target.kind} goes to etcd; its channel is apiserver-to-etcd")
         self._sender = sender
@@ -208,12 +206,13 @@ class Followed:
     refusal     what upstream said, if it refused
     gate        what the request waits for
     copies, sent   how many copies are to be sent yet, and of what
+    seen        the object of the event at hand
     passed      gates of what later messages of the answer are to overtake, and how many yet
     """
 
     __slots__ = (
         "about", "channel", "content_type", "copies", "creation", "cut", "fired", "gate", "head", "passed", "refusal",
-        "sent", "settled", "status",
+        "seen", "sent", "settled", "status",
     )  # fmt: skip
 
     def __init__(self, channel: ExchangeChannel, head: RequestHead, request: ApiRequest) -> None:
@@ -226,6 +225,7 @@ class Followed:
         self.gate: Gate | None = None
         self.copies, self.sent = 0, b""
         self.refusal: Status | None = None
+        self.seen: Identified | None = None
         self.passed: list[tuple[Gate, int]] = []
         self.settled = False
 
@@ -278,7 +278,7 @@ class Followed:
         if request.verb == "watch":
             event = event_in(content)
             if event.part is not None and roster.follows(request.resource):
-                roster.saw(request, event.part, gone=event.type == "DELETED")
+                self.seen = roster.saw(request, event.part, gone=event.type == "DELETED")
             return event
         if not roster.follows(request.resource):
             return None

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Sequence
 from typing import cast
 
 from injector.channels.control import Stats
-from injector.channels.controlling import ArmedChannel, Armory
+from injector.channels.controlling import ArmedChannel, Armory, Traffic
 from injector.channels.copies import Copies
 from injector.channels.etcd import EtcdChannel
 from injector.channels.listening import WATCH, Heard, Listening
@@ -52,22 +52,10 @@ class Forwarder:
         self.copies = Copies(upstream, tls=upstream_tls)
         self.armory = Armory(self._carry_out)
         self._listening, self._key = Listening(), b""
-        self.open: set[_Connection] = set()
-        self.connections_total = 0
-        self.messages_closed = 0
-        self.bytes_up = 0
-        self.bytes_down = 0
+        self.traffic: Traffic[_Connection] = Traffic()
 
     def stats(self) -> Stats:
-        channel = self.armory.last
-        return Stats(
-            connections=len(self.open),
-            connections_total=self.connections_total,
-            messages=self.messages_closed + sum(connection.relay.requests for connection in self.open),
-            bytes_up=self.bytes_up,
-            bytes_down=self.bytes_down,
-            armed=channel.rule.id if channel is not None and self.armory.armed else None,
-        )
+        return self.traffic.counted(self.armory)
 
     def listen(self, key: bytes) -> None:
         """For who reads that key, for a while; while a rule is armed nothing is heard."""
@@ -101,15 +89,17 @@ class _Connection(asyncio.Protocol):
         self.connecting: asyncio.Task[None] | None = None
         self.early = b""
 
+    @property
+    def requests(self) -> int:
+        return self.relay.requests
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.client = client = cast(asyncio.Transport, transport)  # uvloop's own classes do not inherit from it
         if not speaks_http2(client):
             logger.warning("a client's connection was closed: it did not ask for HTTP/2 (ALPN h2)")
             client.close()
             return
-        self.forwarder.open.add(self)
-        self.forwarder.connections_total += 1
-        self.relay.connection = self.forwarder.connections_total
+        self.relay.connection = self.forwarder.traffic.opened(self)
         self.connecting = asyncio.get_running_loop().create_task(self._connect(client))
 
     async def _connect(self, client: asyncio.Transport) -> None:
@@ -136,7 +126,7 @@ class _Connection(asyncio.Protocol):
             self.early += data
             self.client.pause_reading()  # type: ignore[union-attr]
             return
-        self.forwarder.bytes_up += len(data)
+        self.forwarder.traffic.bytes_up += len(data)
         self.send(self.relay.from_client(data))
 
     def send(self, output: Output) -> None:
@@ -152,7 +142,7 @@ class _Connection(asyncio.Protocol):
             self.close()
 
     def _go_on(self) -> None:
-        if self in self.forwarder.open:
+        if self in self.forwarder.traffic.open:
             self.send(self.relay.released())
 
     def close(self) -> None:
@@ -174,9 +164,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self.connecting is not None and not self.connecting.done():
             self.connecting.cancel()
-        if self in self.forwarder.open:
-            self.forwarder.open.remove(self)
-            self.forwarder.messages_closed += self.relay.requests
+        self.forwarder.traffic.closed(self)
         self.relay.closed()
         self.close()
 
@@ -191,7 +179,7 @@ class _Upstream(asyncio.Protocol):
         self.connection.upstream = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        self.connection.forwarder.bytes_down += len(data)
+        self.connection.forwarder.traffic.bytes_down += len(data)
         self.connection.send(self.connection.relay.from_upstream(data))
 
     def pause_writing(self) -> None:
@@ -228,7 +216,7 @@ async def _serve(options: Options) -> None:
     await answer_until(over, options.control, forwarder)
     server.close()
     forwarder.copies.cancel()
-    for connection in list(forwarder.open):
+    for connection in list(forwarder.traffic.open):
         connection.close()
 
 

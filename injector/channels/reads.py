@@ -88,6 +88,8 @@ class _Edit:
 class ReadsChannel(RuleChannel):
     """One rule and what came of it (injector.channels.channel). An `injector.wire.inspection.Inspector`."""
 
+    channel = Channel.ETCD_TO_APISERVER
+
     def __init__(
         self,
         rule: Rule,
@@ -96,13 +98,7 @@ class ReadsChannel(RuleChannel):
         clock: Callable[[], float] = time.monotonic,
         models: Registry = MODELS,
     ) -> None:
-        super().__init__(
-            rule,
-            channel=Channel.ETCD_TO_APISERVER,
-            baseline=baseline,
-            clock=clock,
-            models=models,
-        )
+        super().__init__(rule, baseline=baseline, clock=clock, models=models)
         if rule.target.kind.startswith("etcd:"):
             raise FaultError(f"rule {rule.id!r}: {rule.target.kind} goes to etcd; its channel is apiserver-to-etcd")
         self._created: dict[bytes, int] = {}

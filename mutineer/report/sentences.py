@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from campaigns.redaction import holds_secret, is_secret_rule
 from injector.rules import Firing, JSONValue, Rule
-from injector.targets import Channel, Target
+from injector.targets import Channel, Target, is_told
 
 __all__ = [
     "REDACTED",
@@ -48,8 +48,6 @@ _MESSAGE_MODELS = {
     "wrong-key": "Wrote {what} under another object's key",
 }
 _TELLING = (Channel.ETCD_TO_APISERVER, Channel.APISERVER_TO_COMPONENT)
-_TOLD = ("range", "watch", "txn-range", "get", "list", "answer")
-"""Operations of messages that tell what is there (injector.targets.OPERATIONS)."""
 _ORDINALS = {1: "first", 2: "second", 3: "third"}
 
 
@@ -100,7 +98,7 @@ def _when(rule: Rule) -> str:
 
 def fate_of(firing: Firing) -> str:
     """What became of the message: `accepted at revision 7`; of one that tells what is there, `told at revision 7`."""
-    telling = firing.operation.partition("/")[0] in _TOLD
+    telling = is_told(firing.operation)
     if telling and firing.accepted is None:
         fate = "told" if firing.after else "kept back"
     else:

@@ -22,9 +22,11 @@ from campaigns.observers.canary import run_canary
 from campaigns.observers.history import History
 from campaigns.observers.probes import Prober
 from campaigns.observers.stored import is_ready, service_address
+from campaigns.observers.trace import trace_of
 from campaigns.workloads import Workload
 from campaigns.workloads.user import User
 from classifiers.observation import ComponentHealth, Observation, PodFinal
+from classifiers.trace import Trace, trace_to_bytes
 from injector.at_rest import AtRest
 from injector.channels.control import ForwarderClient
 from injector.channels.listening import in_words
@@ -80,6 +82,7 @@ class Experiment:
         self._firings: tuple[Firing, ...] = ()
         self._near_misses: tuple[NearMiss, ...] = ()
         self._began = self._await_by = 0.0
+        self._trace: Trace | None = None
 
     @property
     def _in_flight(self) -> bool:
@@ -108,6 +111,12 @@ class Experiment:
                 self._forwarder.disarm()
             user.close()
 
+    @property
+    def trace(self) -> bytes:
+        """etcd's history with values, for `classifiers.trace.trace_from_bytes`; after `run`."""
+        assert self._trace is not None, "run comes first"
+        return trace_to_bytes(self._trace)
+
     def _users_own(self, rule: Rule) -> bool:
         """Whether the message that carries the fault is the user's own request: they create each object once, and are
         no component."""
@@ -134,6 +143,7 @@ class Experiment:
             probes = prober.stop()
         self._collect_firings()
         seen_all = history.caught_up()
+        self._trace = trace_of(history, self._baseline)
         self._firings = tuple(self._followed(firing, history) for firing in self._firings)
         blind = []
         if history.blind or not seen_all:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from injector.rules import Firing, Rule
 
-__all__ = ["holds_secret", "is_secret_rule"]
+__all__ = ["holds_secret", "is_secret", "is_secret_rule"]
 
 _KIND = "Secret"
 _STORED_MARKS = (
@@ -26,9 +26,12 @@ def is_secret_rule(rule: Rule) -> bool:
 
 def holds_secret(firing: Firing) -> bool:
     """True if any value in the firing comes from a Secret."""
-    if firing.identity.startswith(f"{_KIND}/") or "/secrets/" in firing.key:
-        return True
-    return any(_looks_like_secret(value) for value in (firing.before, firing.after))
+    return firing.identity.startswith(f"{_KIND}/") or is_secret(firing.key, firing.before, firing.after)
+
+
+def is_secret(key: str, *values: bytes) -> bool:
+    """True if what lies at that key of etcd's, or any of the values, is a Secret's."""
+    return "/secrets/" in key or any(_looks_like_secret(value) for value in values)
 
 
 def _looks_like_secret(value: bytes) -> bool:

@@ -7,8 +7,9 @@ Out on stdout, `said` one of:
     booting  {"line"}                 what the boot is doing
     ready    {"seconds"}              booted and proven clean
     phase    {"id", "phase"}          driving, settling, canary, resetting, …
-    done     {"id", "observation", "reset": {"rung", "seconds", "proof"} or null, "why"}
-                                      reset null: the cluster must be recreated, `why` tells why; the worker ends
+    done     {"id", "observation", "trace", "reset": {"rung", "seconds", "proof"} or null, "why"}
+                                      trace: base64 of classifiers.trace's bytes. reset null: the cluster must be
+                                      recreated, `why` tells why; the worker ends
     error    {"id" or null, "error"}  our own machinery failed; the worker ends
 
 Nothing else is written to stdout. The parent's death is this process's (and so the whole cluster's) death.
@@ -16,6 +17,7 @@ Nothing else is written to stdout. The parent's death is this process's (and so 
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import os
@@ -96,7 +98,7 @@ class _Worker:
     def _experiment(self, task: dict[str, Any], keyspace: KeySpace, baseline: Any) -> bool:
         """Runs one and resets; False if the cluster is of no use any more."""
         name = task["id"]
-        observation = Experiment(
+        experiment = Experiment(
             self._sandbox,
             keyspace,
             baseline,
@@ -105,7 +107,8 @@ class _Worker:
             limits=Limits(**task["limits"]),
             undo=self._config.work / "undo",
             phase=lambda phase: self.say("phase", id=name, phase=phase),
-        ).run()
+        )
+        observation = experiment.run()
         reset, why = None, lingers(observation) or "; ".join(self._sandbox.caps) or None
         if why is None:
             self.say("phase", id=name, phase="resetting")
@@ -118,6 +121,7 @@ class _Worker:
             "done",
             id=name,
             observation=observation_to_json(observation),
+            trace=base64.b64encode(experiment.trace).decode("ascii"),
             reset=dataclasses.asdict(reset) if reset else None,
             why=why,
         )

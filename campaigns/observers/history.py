@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from campaigns.clusters.keyspace import Change, KeySpace, Stored
+from campaigns.observers.trace import Keeper
 from campaigns.observers.volatile import is_volatile
 from classifiers.observation import Write
+from classifiers.trace import Value
 from injector.codec import to_tree
 from injector.errors import ClusterError, CodecError
 from injector.identity import Identified, IdentityTracker
@@ -52,13 +54,15 @@ class StoredObject:
 class History:
     """Starts watching at once; `changed` is notified after every batch. Use as a context manager.
 
-    Times are seconds since `began` (time.monotonic()).
+    Times are seconds since `began` (time.monotonic()), to a tenth of a millisecond: what a watch tells is no closer.
+    `values` has what was written, in the order of `writes`, as a trace may show it (campaigns.observers.trace).
     """
 
     def __init__(self, keyspace: KeySpace, baseline: Mapping[str, Stored], *, r0: int, began: float) -> None:
         self.r0 = r0
         self.blind: str | None = None
         self.writes: list[Write] = []
+        self.keeper, self.values = Keeper(), list[Value]()
         self.changed = threading.Condition()
         self.last_change_s = 0.0
         self.seen_revision = r0
@@ -100,7 +104,7 @@ class History:
             self.changed.notify_all()
 
     def _told(self, changes: list[Change]) -> None:
-        at_s = time.monotonic() - self._began
+        at_s = round(time.monotonic() - self._began, 4)
         with self.changed:
             for change in changes:
                 self._apply(change, at_s)
@@ -119,6 +123,7 @@ class History:
                 self._count(who, 1)
         if not is_volatile(change.key):
             self.last_change_s = at_s
+        self.values.append(self.keeper.keep(change.key, change.value))
         self.writes.append(
             Write(
                 revision=change.revision,

@@ -1,0 +1,59 @@
+"""The trace of an experiment from its history: every value that was written since r0, and what was there before.
+
+Values of Secrets are withheld (campaigns.redaction), as is what comes after the room that a trace has is used up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from campaigns.clusters.keyspace import Stored
+from campaigns.redaction import is_secret
+from classifiers.trace import Step, Trace, Value, Withheld
+
+if TYPE_CHECKING:
+    from campaigns.observers.history import History
+
+__all__ = ["MOST_BYTES", "Keeper", "trace_of"]
+
+MOST_BYTES = 64 << 20
+"""Of all values of one trace. Arbitrary: 300 golden runs of `deploy` (0.2 MB); a runaway controller writes more."""
+_DIGEST_BYTES = 16
+"""128 bits: two values of a trace don't agree by chance."""
+
+
+class Keeper:
+    """Decides, value by value as they come, what is kept: `room_bytes` in all, and no Secret's. Its digests have a key
+    of their own."""
+
+    def __init__(self, room_bytes: int = MOST_BYTES) -> None:
+        self._room, self._secret = room_bytes, os.urandom(_DIGEST_BYTES)
+
+    def keep(self, key: str, value: bytes | None) -> Value:
+        """What a trace shows of a value at `key`."""
+        if value is None:
+            return None
+        if is_secret(key, value):
+            return self._withheld(value, "a Secret's")
+        if len(value) > self._room:
+            return self._withheld(value, "no room left in the trace")
+        self._room -= len(value)
+        return value
+
+    def _withheld(self, value: bytes, why: str) -> Withheld:
+        digest = hashlib.blake2b(value, digest_size=_DIGEST_BYTES, key=self._secret).hexdigest()
+        return Withheld(len(value), digest, why)
+
+
+def trace_of(history: History, baseline: Mapping[str, Stored]) -> Trace:
+    """The history so far. `baseline` is the key space at r0."""
+    with history.changed:
+        written = list(zip(history.writes, history.values, strict=True))
+    keep = history.keeper.keep
+    keys = sorted({write.key for write, _ in written})
+    before = {key: keep(key, baseline[key].value if key in baseline else None) for key in keys}
+    steps = tuple(Step(write.revision, write.at_s, write.key, value) for write, value in written)
+    return Trace(r0=history.r0, before=before, steps=steps)

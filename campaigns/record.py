@@ -14,12 +14,14 @@ __all__ = ["ExperimentRecord", "IncidentMatch", "PlannedExperiment", "Reset"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedExperiment:
     """One line of the plan. `rule` is None for a golden run. `id` is a hash of content (`g…` golden, `e…` fault):
-    the same spec and seed give the same ids on any machine. `why` tells a reader why it was chosen."""
+    the same spec and seed give the same ids on any machine. `why` tells a reader why it was chosen; `stratum` names the
+    part of the population that it was drawn from ("": it was not sampled)."""
 
     id: str
     workload: str
     rule: Rule | None = None
     why: str = ""
+    stratum: str = ""
 
     @property
     def golden(self) -> bool:

@@ -127,7 +127,7 @@ def test_a_runner_in_another_process_that_is_killed_lets_go_and_leaves_what_it_f
     code = (
         "import sys, pathlib\n"
         "from campaigns.store import create_run\n"
-        "from tests.campaigns.test_store import PLAN, RECORDS, SPEC\n"
+        "from tests.campaigns.store.test_store import PLAN, RECORDS, SPEC\n"
         "run = create_run(pathlib.Path(sys.argv[1]), SPEC, PLAN, {})\n"
         "run.add(RECORDS[0]); run.add(RECORDS[1])\n"
         "print('added', flush=True)\n"
@@ -138,7 +138,7 @@ def test_a_runner_in_another_process_that_is_killed_lets_go_and_leaves_what_it_f
         [sys.executable, "-c", code, str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     ) as runner:
         assert runner.stdout is not None
         assert runner.stdout.readline() == b"added\n"

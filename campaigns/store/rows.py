@@ -1,0 +1,96 @@
+"""Records as rows of the tables, and back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from campaigns.record import ExperimentRecord
+from campaigns.store.tables import observations
+from classifiers.observation import Observation
+from classifiers.record import from_json, observation_from_json, observation_to_json, to_json
+from classifiers.verdict import Verdict
+from injector.errors import StoreError
+from injector.rules import JSONValue
+
+__all__ = ["dump", "judgement_row", "load", "read_observation", "record_of", "record_row", "write_observation"]
+
+_LEVEL = 6
+"""zlib's own default; see campaigns.store.tables for what else was measured."""
+
+_JUDGED = ("verdict", "incidents", "error")
+"""Fields of an ExperimentRecord that judging sets."""
+
+
+def record_row(record: ExperimentRecord) -> dict[str, object]:
+    """The columns that experiments and repeats share."""
+    return {
+        **_class_columns(record.verdict),
+        "seconds": record.seconds,
+        "document": dump(to_json(replace(record, observation=None))),
+    }
+
+
+def judgement_row(record: ExperimentRecord) -> dict[str, object]:
+    """The columns that judgements of experiments and of repeats share."""
+    kept = {name: to_json(getattr(record, name)) for name in _JUDGED}
+    return {**_class_columns(record.verdict), "document": dump(kept)}
+
+
+def _class_columns(verdict: Verdict) -> dict[str, object]:
+    return {
+        "state": verdict.state.value,
+        "orchestrator": verdict.orchestrator.value if verdict.orchestrator else None,
+        "client": verdict.client.value if verdict.client else None,
+        "activation": verdict.activation.value if verdict.activation else None,
+    }
+
+
+def record_of(document: str, judgement: str | None, where: str) -> ExperimentRecord:
+    """The record (its observation None) with its latest judgement in place of its first. StoreError names `where`."""
+    first = load(document, where)
+    if judgement is not None:
+        latest = load(judgement, f"{where}, its judgement")
+        if not isinstance(first, dict) or not isinstance(latest, dict):
+            raise StoreError(f"{where}: its judgement is corrupted")
+        first = {**first, **latest}
+    return from_json(ExperimentRecord, first, where=where)
+
+
+def write_observation(connection: sa.Connection, observation: Observation | None) -> str | None:
+    """Adds the observation unless its like is there; returns its hash (None for none)."""
+    if observation is None:
+        return None
+    text = dump(observation_to_json(observation)).encode()
+    digest = hashlib.sha256(text).hexdigest()
+    if connection.scalar(sa.select(sa.literal(1)).where(observations.c.hash == digest)) is None:
+        connection.execute(observations.insert().values(hash=digest, body=zlib.compress(text, _LEVEL)))
+    return digest
+
+
+def read_observation(body: bytes | None, digest: str, where: str) -> Observation:
+    """The observation that has this hash. StoreError names `where` if it rotted."""
+    try:
+        text = zlib.decompress(body or b"")
+    except zlib.error as error:
+        raise StoreError(f"{where}: its observation is corrupted: {error}") from error
+    if hashlib.sha256(text).hexdigest() != digest:
+        raise StoreError(f"{where}: its observation is corrupted: the content does not have its hash")
+    return observation_from_json(load(text.decode(), where))
+
+
+def dump(value: JSONValue) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def load(text: str, where: str) -> JSONValue:
+    """StoreError names `where` if the text is no JSON."""
+    try:
+        value: JSONValue = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise StoreError(f"{where} is corrupted: {error}") from error
+    return value

@@ -1,0 +1,40 @@
+"""What a run keeps beside its experiments' records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from campaigns.record import ExperimentRecord
+from injector.rules import JSONValue
+
+__all__ = ["Repeat", "Session"]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A planned experiment done once more, which never replaces the first time. purpose: `confirm` (a finding that the
+    campaign's policy wants to see twice) or `replay` (a person asked); `number` counts from 1 within experiment and
+    purpose, in the order they were added."""
+
+    purpose: str
+    number: int
+    record: ExperimentRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One process that added to the run: `run` begins the first, each `resume` another.
+
+    number      from 1, in the order they began
+    began       ISO 8601 with zone, the machine's clock; so is `ended`
+    ended, why  None where the process was killed, or is still at work
+    added       experiments of the plan that it recorded
+    """
+
+    number: int
+    began: str
+    document: Mapping[str, JSONValue]
+    ended: str | None
+    why: str | None
+    added: int

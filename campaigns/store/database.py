@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from injector.errors import StoreError
 
-__all__ = ["file_error", "open_engine", "transaction"]
+__all__ = ["RESCUE", "file_error", "memory_engine", "open_engine", "transaction"]
 
 _BUSY_S = 10.0
 """Seconds to wait for another connection's lock. Readers never block the one writer in WAL mode; a checkpoint may, for
@@ -40,6 +41,31 @@ def open_engine(path: Path, mode: str) -> sa.Engine:
             connection.execute("PRAGMA foreign_keys=ON")
         return connection
 
+    return _engine(connect)
+
+
+def memory_engine(source: sa.Engine) -> sa.Engine:
+    """An engine for a copy in memory of what `source` reads, which may be written to; gone with `dispose`."""
+    name = f"file:/mutineer-{os.getpid()}-{next(_COPIES)}?vfs=memdb"
+    keeper = sqlite3.connect(name, uri=True, check_same_thread=False)  # while one is open the copy lives
+    raw = source.raw_connection()  # VACUUM can't run inside a transaction
+    try:
+        raw.cursor().execute(f"VACUUM INTO '{name}'")
+    finally:
+        raw.close()
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(name, uri=True, isolation_level=None, check_same_thread=False)
+
+    engine = _engine(connect)
+    sa.event.listen(engine, "engine_disposed", lambda _: keeper.close())
+    return engine
+
+
+_COPIES = itertools.count()
+
+
+def _engine(connect: Callable[[], sqlite3.Connection]) -> sa.Engine:
     engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.QueuePool)
     sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
     return engine
@@ -68,6 +94,8 @@ def _in_words(folder: Path, error: BaseException | None) -> str:
         return f"{folder / 'record.sqlite'}: {error}: the disk is full or failing. {_KEPT} {_go_on(folder)}"
     if name.startswith("SQLITE_BUSY"):
         return f"{folder / 'record.sqlite'}: {error}: another program has held it for {_BUSY_S:g} s. {_KEPT}"
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return f"{folder / 'record.sqlite'} is corrupted: {error}; {RESCUE}"
     return f"{folder / 'record.sqlite'}: {error}"
 
 
@@ -79,6 +107,11 @@ def file_error(folder: Path, error: OSError) -> StoreError:
         return StoreError(_read_only(folder, error.strerror or str(error)))
     return StoreError(f"{folder}: {error}. {_KEPT} {_go_on(folder)}")
 
+
+RESCUE = (
+    "copy the folder, then `sqlite3 record.sqlite .recover | sqlite3 recovered.sqlite` saves what can be read; "
+    "or run again into a new folder"
+)
 
 _KEPT = "Nothing of this experiment was recorded; all that was recorded before is kept."
 

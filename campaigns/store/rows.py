@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
+from campaigns.plan import Plan
 from campaigns.record import ExperimentRecord
 from campaigns.store.tables import observations
 from classifiers.observation import Observation
@@ -17,13 +18,36 @@ from classifiers.verdict import Verdict
 from injector.errors import StoreError
 from injector.rules import JSONValue
 
-__all__ = ["dump", "judgement_row", "load", "read_observation", "record_of", "record_row", "write_observation"]
+__all__ = [
+    "dump",
+    "judgement_row",
+    "load",
+    "plan_file_row",
+    "planned_rows",
+    "read_observation",
+    "record_of",
+    "record_row",
+    "write_observation",
+]
 
 _LEVEL = 6
 """zlib's own default; see campaigns.store.tables for what else was measured."""
 
 _JUDGED = ("verdict", "incidents", "error")
 """Fields of an ExperimentRecord that judging sets."""
+
+
+def planned_rows(plan: Plan) -> list[dict[str, object]]:
+    """The plan's lines as rows."""
+    return [
+        {"seq": place, "id": e.id, "workload": e.workload, "golden": e.golden, "stratum": e.stratum}
+        for place, e in enumerate(plan.experiments, start=1)
+    ]
+
+
+def plan_file_row(plan: Plan, text: bytes) -> dict[str, object]:
+    """What is kept of plan.json, whose whole text this is."""
+    return {"name": plan.name, "seed": plan.seed, "bytes": len(text), "sha256": hashlib.sha256(text).hexdigest()}
 
 
 def record_row(record: ExperimentRecord) -> dict[str, object]:

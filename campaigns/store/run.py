@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -116,12 +117,17 @@ class Run:
 
     @property
     def plan(self) -> Plan:
-        """The plan, read when it is first asked for. StoreError if it is none."""
+        """The plan, read when it is first asked for. StoreError if it is none, or not what the run began with."""
         if self._plan is None:
+            with self._reading() as connection:
+                digest = connection.scalar(sa.select(t.plan_file.c.sha256))
             try:
-                self._plan = plan_from_json((self.folder / "plan.json").read_text(encoding="utf-8"))
+                text = (self.folder / "plan.json").read_bytes()
+                self._plan = plan_from_json(text.decode())
             except (StoreError, OSError, UnicodeDecodeError) as error:
                 raise StoreError(f"{self.folder}: {error}") from error
+            if hashlib.sha256(text).hexdigest() != digest:
+                raise StoreError(f"{self.folder}: plan.json is not the plan that this run began with")
         return self._plan
 
     def records(self, *, observations: bool = True) -> Iterator[ExperimentRecord]:

@@ -2,6 +2,7 @@
 
     schema_version     version, made_by: one row; written with the tables in one transaction, set anew by a migration
     metadata           name, value (JSON): versions, host, seed, … as create_run was given them, and Run.note
+    plan_file          name, seed, bytes, sha256 of plan.json: one row, written with the tables
     planned            seq (place in the plan), id, workload, golden, stratum: the plan's lines, so that no reader of a
                        large run has to parse plan.json
     experiments        seq, id, workload, golden, state, orchestrator, client, activation, seconds, document (JSON: the
@@ -31,12 +32,14 @@ import sqlalchemy as sa
 
 __all__ = [
     "MADE_BY",
+    "TABLES",
     "VERSION",
     "experiments",
     "failed_attempts",
     "judgements",
     "metadata",
     "observations",
+    "plan_file",
     "planned",
     "repeat_judgements",
     "repeats",
@@ -50,12 +53,24 @@ VERSION = 2
 
 MADE_BY = "mutineer"
 
+TABLES = {1: {"schema_version", "metadata", "experiments", "judgements", "observations"}}
+"""What a record of an older version has to have. This version's are those of `schema`."""
+
 schema = sa.MetaData()
 
 schema_version = sa.Table("schema_version", schema, sa.Column("version", sa.Integer), sa.Column("made_by", sa.Text))
 
 metadata = sa.Table(
     "metadata", schema, sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.Text, nullable=False)
+)
+
+plan_file = sa.Table(
+    "plan_file",
+    schema,
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("seed", sa.BigInteger, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),
 )
 
 planned = sa.Table(

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from classifiers.trace import Trace, trace_to_bytes
 from injector.at_rest import AtRest
 from injector.channels.control import ForwarderClient
 from injector.channels.listening import in_words
+from injector.channels.recording import Recorded
 from injector.conditions import parse_condition
 from injector.errors import ClusterError, FaultError
 from injector.rules import Firing, NearMiss, Rule
@@ -62,7 +63,8 @@ was a crash, not an outage."""
 
 
 class Experiment:
-    """One experiment about to be run. `undo` is the folder for the undo records of at-rest edits."""
+    """One experiment about to be run. `undo` is the folder for the undo records of at-rest edits; `record`: channels in
+    which what passes is noted, from the moment at which a rule would be armed until the canary (`recorded`)."""
 
     def __init__(
         self,
@@ -75,7 +77,10 @@ class Experiment:
         limits: Limits,
         undo: Path,
         phase: Callable[[str], None] = lambda _: None,
+        record: Sequence[Channel] = (),
     ) -> None:
+        self.recorded: Mapping[Channel, Recorded] = {}
+        self._record = record
         self._cluster, self._keyspace, self._baseline, self._undo = cluster, keyspace, baseline, undo
         self._workload, self._rule, self._limits, self._phase = workload, rule, limits, phase
         self._milestones: dict[str, float | None] = dict.fromkeys(("applied", "pods-ready", "traffic", "settled"))
@@ -103,12 +108,15 @@ class Experiment:
         try:
             if self._rule is not None and self._in_flight and not self._rule.reread:
                 self._arm(self._rule)
+            self._begin_recording()
             r0, self._began = self._keyspace.revision(), time.monotonic()
             with History(self._keyspace, self._baseline, r0=r0, began=self._began) as history:
                 return self._observe(history, user, health)
         finally:
             if self._in_flight:
                 self._forwarder.disarm()
+            for channel in self._record:
+                self._cluster.forwarder(channel).disarm()
             user.close()
 
     @property
@@ -126,8 +134,17 @@ class Experiment:
         return on_the_way and first and target.identity in self._workload.asked_for
 
     def _arm(self, rule: Rule) -> None:
-        known = [(key.encode(errors="surrogateescape"), stored.value) for key, stored in self._baseline.items()]
-        self._forwarder.arm(rule, baseline=sorted(known))
+        self._forwarder.arm(rule, baseline=self._known())
+
+    def _known(self) -> list[tuple[bytes, bytes]]:
+        return sorted((key.encode(errors="surrogateescape"), each.value) for key, each in self._baseline.items())
+
+    def _begin_recording(self) -> None:
+        for channel in self._record:
+            self._cluster.forwarder(channel).record(channel, baseline=self._known())
+
+    def _end_recording(self) -> None:
+        self.recorded = {channel: self._cluster.forwarder(channel).recorded() for channel in self._record}
 
     def _observe(self, history: History, user: User, health: Mapping[str, ComponentHealth]) -> Observation:
         service, namespace = self._workload.service, self._workload.namespace
@@ -137,6 +154,7 @@ class Experiment:
             self._drive(history, user, prober)
             history.wait(lambda: False, deadline=time.monotonic() + self._limits.steady_s)
             end, told = _EndState.of(history, self._workload), tuple(user.told)
+            self._end_recording()
             self._phase("canary")
             canary = run_canary(self._cluster, history, user, deadline_s=self._limits.canary_s)
         finally:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from classifiers.observation import Observation
 from classifiers.verdict import Verdict
 from injector.rules import Rule
+from injector.targets import Channel
 
-__all__ = ["ExperimentRecord", "IncidentMatch", "PlannedExperiment", "Reset"]
+__all__ = ["ExperimentRecord", "IncidentMatch", "PlannedExperiment", "RecordedRun", "Reset"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,14 @@ class PlannedExperiment:
     @property
     def golden(self) -> bool:
         return self.rule is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedRun(PlannedExperiment):
+    """A golden run in which is noted what passes in these channels, at most one of each forwarder's
+    (campaigns.recording)."""
+
+    record: tuple[Channel, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ All sandboxes die with this process, by the kernel's doing; `LocalExecutor.close
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import json
@@ -25,12 +26,14 @@ from typing import Any, Protocol
 from campaigns import environment
 from campaigns.clusters.sandbox import outside
 from campaigns.experiment import Limits
-from campaigns.record import PlannedExperiment, Reset
+from campaigns.record import PlannedExperiment, RecordedRun, Reset
 from campaigns.uninterrupted import uninterrupted
 from classifiers.observation import Observation
 from classifiers.record import observation_from_json
+from injector.channels.recording import Recorded, recorded_from_json
 from injector.errors import ClusterError
 from injector.rules_json import rule_to_json
+from injector.targets import Channel
 
 __all__ = ["Executor", "LocalExecutor", "Progress", "Result", "sandboxes_side_by_side"]
 
@@ -51,6 +54,10 @@ class Result:
     reset: Reset | None
     seconds: float
     sandbox: str
+    recorded: Mapping[Channel, Recorded] = field(default_factory=dict)
+    """Of a RecordedRun: what passed, by channel."""
+    baseline: Mapping[str, bytes] = field(default_factory=dict)
+    """Of a RecordedRun: what was stored before it, by key."""
 
 
 class Progress(Protocol):
@@ -73,6 +80,13 @@ def sandboxes_side_by_side(cores: int, available_bytes: int, inotify_free: int, 
     limit on inotify allow, and no more than there are experiments."""
     watched = inotify_free // environment.INOTIFY_PER_SANDBOX
     return max(1, min(cores, available_bytes // _SANDBOX_BYTES, watched, wanted))
+
+
+def _recorded(said: Any) -> dict[str, Any]:
+    """A worker's `recorded` as a Result has it."""
+    channels = {Channel(name): recorded_from_json(each) for name, each in said.get("channels", {}).items()}
+    baseline = {key: base64.b64decode(value) for key, value in said.get("baseline", {}).items()}
+    return {"recorded": channels, "baseline": baseline}
 
 
 @dataclass(slots=True)
@@ -194,7 +208,9 @@ class LocalExecutor:
         assert sandbox.task is not None
         self._say(sandbox, f"{phase}: {'golden run' if sandbox.task.golden else sandbox.task.why or id}")
 
-    def _done(self, sandbox: _Sandbox, id: str, observation: Any, reset: Any, why: str | None) -> None:
+    def _done(
+        self, sandbox: _Sandbox, id: str, observation: Any, reset: Any, why: str | None, recorded: Any = None
+    ) -> None:
         planned, sandbox.task = sandbox.task, None
         assert planned is not None and planned.id == id
         result = Result(
@@ -204,6 +220,7 @@ class LocalExecutor:
             reset=Reset(**reset) if reset else Reset("recreate", 0.0, why or ""),
             seconds=time.monotonic() - sandbox.began,
             sandbox=sandbox.name,
+            **_recorded(recorded or {}),
         )
         if reset:
             self._results.append(result)
@@ -230,7 +247,15 @@ class LocalExecutor:
         sandbox.began, sandbox.deadline = now, now + self._experiment_s
         limits = dataclasses.asdict(self._limits)
         rule = rule_to_json(task.rule) if task.rule else None
-        message = {"do": "run", "id": task.id, "workload": task.workload, "rule": rule, "limits": limits}
+        message: dict[str, Any] = {
+            "do": "run",
+            "id": task.id,
+            "workload": task.workload,
+            "rule": rule,
+            "limits": limits,
+        }
+        if isinstance(task, RecordedRun):
+            message["record"] = [channel.value for channel in task.record]
         stdin = sandbox.launched.process.stdin
         assert stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it has just ended: its stdout will tell

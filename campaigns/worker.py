@@ -2,14 +2,16 @@
 
     python -m campaigns.worker FOLDER LOCK_FD      first process of the namespace, started by campaigns.runner
 
-JSON lines. In on stdin: {"do": "run", "id", "workload", "rule" (injector.rules_json) or null, "limits": {…}}.
+JSON lines. In on stdin: {"do": "run", "id", "workload", "rule" (injector.rules_json) or null, "limits": {…}}; in place
+of a rule "record": [channel, …] asks for what passes there.
 Out on stdout, `said` one of:
     booting  {"line"}                 what the boot is doing
     ready    {"seconds"}              booted and proven clean
     phase    {"id", "phase"}          driving, settling, canary, resetting, …
     done     {"id", "observation", "trace", "reset": {"rung", "seconds", "proof"} or null, "why"}
                                       trace: base64 of classifiers.trace's bytes. reset null: the cluster must be
-                                      recreated, `why` tells why; the worker ends
+                                      recreated, `why` tells why; the worker ends;
+             "recorded": {"channels": {channel: injector.channels.recording}, "baseline": {key: base64}} if asked for
     error    {"id" or null, "error"}  our own machinery failed; the worker ends
 
 Nothing else is written to stdout. The parent's death is this process's (and so the whole cluster's) death.
@@ -25,10 +27,11 @@ import shutil
 import sys
 import threading
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from campaigns.clusters.keyspace import KeySpace
+from campaigns.clusters.keyspace import KeySpace, Stored
 from campaigns.clusters.sandbox.cluster import Sandbox
 from campaigns.clusters.sandbox.config import SandboxConfig
 from campaigns.experiment import Experiment, Limits
@@ -36,8 +39,10 @@ from campaigns.observers.volatile import is_volatile
 from campaigns.workloads import WORKLOADS
 from classifiers.observation import Observation
 from classifiers.record import observation_to_json
+from injector.channels.recording import Recorded, recorded_to_json
 from injector.errors import ClusterError, MutineerError
 from injector.rules_json import rule_from_json
+from injector.targets import Channel
 
 __all__ = ["lingers", "main"]
 
@@ -65,6 +70,15 @@ def lingers(observation: Observation) -> str | None:
     if any(at_s is None for at_s in observation.canary.stages.values()):
         return "the canary did not come to life"
     return None
+
+
+def _told(recorded: Mapping[Channel, Recorded], baseline: Mapping[str, Stored]) -> dict[str, Any]:
+    """What was recorded, as `done` says it; nothing where nothing was."""
+    if not recorded:
+        return {}
+    channels = {channel.value: recorded_to_json(each) for channel, each in recorded.items()}
+    stored = {key: base64.b64encode(each.value).decode("ascii") for key, each in baseline.items()}
+    return {"recorded": {"channels": channels, "baseline": stored}}
 
 
 class _Worker:
@@ -107,6 +121,7 @@ class _Worker:
             limits=Limits(**task["limits"]),
             undo=self._config.work / "undo",
             phase=lambda phase: self.say("phase", id=name, phase=phase),
+            record=tuple(Channel(channel) for channel in task.get("record", ())),
         )
         observation = experiment.run()
         reset, why = None, lingers(observation) or "; ".join(self._sandbox.caps) or None
@@ -124,6 +139,7 @@ class _Worker:
             trace=base64.b64encode(experiment.trace).decode("ascii"),
             reset=dataclasses.asdict(reset) if reset else None,
             why=why,
+            **_told(experiment.recorded, baseline),
         )
         return reset is not None
 

@@ -29,6 +29,7 @@ class RuleChannel:
                 refer to them
     clock       seconds, monotonic
     models      the fault models that there are
+    evidence    what decides on messages and keeps what came of it; a recorder's notes all and decides nothing
 
     Raises FaultError if the rule is not for this channel or its parameters do not fit its model.
     """
@@ -42,10 +43,11 @@ class RuleChannel:
         baseline: Iterable[tuple[bytes, bytes]],
         clock: Callable[[], float],
         models: Registry,
+        evidence: type[Evidence] = Evidence,
     ) -> None:
         check_rule(rule, self.channel, models)
         self.rule = rule
-        self._evidence, self._models = Evidence(rule, clock, models), models
+        self._evidence, self._models = evidence(rule, clock, models), models
         self._tracker = IdentityTracker()
         pairs = list(baseline)
         self._tracker.seed((text(key), value) for key, value in pairs)
@@ -54,6 +56,10 @@ class RuleChannel:
             identified = self._tracker.get(text(key))
             if identified is not None and self._evidence.waits:
                 self._evidence.saw(identified, value)
+
+    @property
+    def evidence(self) -> Evidence:
+        return self._evidence
 
     def firings(self) -> tuple[Firing, ...]:
         return self._evidence.firings()

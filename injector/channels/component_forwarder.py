@@ -42,6 +42,7 @@ from injector.channels.components import component_channel
 from injector.channels.control import Stats
 from injector.channels.controlling import ArmedExchanges, Armory, Traffic
 from injector.channels.listening import Heard
+from injector.channels.recording import Notes, notes_of
 from injector.channels.serving import answer_until, listen, run, told_to_end, when_open
 from injector.channels.tls import in_words
 from injector.rules import Rule
@@ -66,7 +67,9 @@ class ComponentForwarder:
         self.copies = ComponentCopies(
             options.upstream, {name: each for each in options.components for name in (each.name, *each.peers.values())}
         )
-        self.armory: Armory[ArmedExchanges] = Armory(lambda rule, pairs: carry_out(rule, pairs, self.copies.send))
+        self.armory: Armory[ArmedExchanges] = Armory(
+            lambda rule, pairs: carry_out(rule, pairs, self.copies.send), _record
+        )
         self.traffic: Traffic[_Connection] = Traffic()
 
     def stats(self) -> Stats:
@@ -260,6 +263,11 @@ class _Upstream(asyncio.Protocol):
 
 def _component_channel(rule: Rule, baseline: Iterable[tuple[bytes, bytes]], sender: HttpSender) -> ArmedExchanges:
     return component_channel(rule, baseline=baseline, sender=sender)
+
+
+def _record(rule: Rule, baseline: Iterable[tuple[bytes, bytes]]) -> tuple[ArmedExchanges, Notes]:
+    channel = component_channel(rule, baseline=baseline, evidence=Notes)
+    return channel, notes_of(channel)
 
 
 async def _serve(options: ComponentOptions, carry_out: CarryOut) -> None:

@@ -90,6 +90,7 @@ from collections.abc import Callable, Iterable
 
 from injector.channels.component_answers import AnswersChannel
 from injector.channels.component_requests import RequestsChannel
+from injector.channels.evidence import Evidence
 from injector.channels.exchanges import ExchangeChannel
 from injector.faults import MODELS, Registry
 from injector.rules import Rule
@@ -106,9 +107,9 @@ def component_channel(
     clock: Callable[[], float] = time.monotonic,
     sender: HttpSender | None = None,
     models: Registry = MODELS,
+    evidence: type[Evidence] = Evidence,
 ) -> ExchangeChannel:
     """The rule in its channel: a RequestsChannel for component-to-apiserver, else an AnswersChannel. Parameters and
     errors as of injector.channels.channel; `sender` makes requests of our own, for copies."""
-    if rule.channel is Channel.COMPONENT_TO_APISERVER:
-        return RequestsChannel(rule, baseline=baseline, clock=clock, sender=sender, models=models)
-    return AnswersChannel(rule, baseline=baseline, clock=clock, sender=sender, models=models)
+    made = RequestsChannel if rule.channel is Channel.COMPONENT_TO_APISERVER else AnswersChannel
+    return made(rule, baseline=baseline, clock=clock, sender=sender, models=models, evidence=evidence)

@@ -7,6 +7,8 @@ The protocol: a Unix socket (mode 0600), one JSON object a line, one answer a li
 
     ping      → {"pid": …}
     arm       {"rule": rule (injector.rules_json), "baseline": [[key, value], …], both base64} → {}
+    record    {"channel": NAME, "baseline": as of arm} → {}      nothing is hit; what passes is noted, until disarm
+    recorded  → injector.channels.recording's JSON, of what was recorded last
     disarm    → {}      nothing is looked at any more; what fired stays to be collected
     collect   → {"firings": […], "near_misses": […]} of the rule armed last (injector.rules_json)
     stats     → {"connections", "connections_total", "messages", "bytes_up", "bytes_down", "armed"}
@@ -26,9 +28,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from injector.channels.listening import Heard
+from injector.channels.recording import Recorded, recorded_from_json
 from injector.errors import HarnessError
 from injector.rules import Firing, JSONValue, NearMiss, Rule
 from injector.rules_json import firing_from_json, near_miss_from_json, rule_to_json
+from injector.targets import Channel
 
 __all__ = ["SCHEMA", "Collected", "ForwarderClient", "Stats"]
 
@@ -71,8 +75,19 @@ class ForwarderClient:
     def arm(self, rule: Rule, baseline: Iterable[tuple[bytes, bytes]] | None = None) -> None:
         """Arm `rule`. Occurrences count from now on. `baseline` are the stored (key, value) pairs of objects that
         exist already: their names are known and owner chains may lead to them. An armed rule must be disarmed first."""
-        pairs: list[JSONValue] = [[_base64(key), _base64(value)] for key, value in baseline or ()]
-        self._ask("arm", rule=rule_to_json(rule), baseline=pairs)
+        self._ask("arm", rule=rule_to_json(rule), baseline=_pairs(baseline))
+
+    def record(self, channel: Channel, baseline: Iterable[tuple[bytes, bytes]] | None = None) -> None:
+        """Note what passes in `channel`, which is one in flight, as a rule armed now would see it. Nothing may be armed
+        meanwhile."""
+        self._ask("record", channel=channel.value, baseline=_pairs(baseline))
+
+    def recorded(self) -> Recorded:
+        """What was noted so far; it stays there when the recording is disarmed."""
+        try:
+            return recorded_from_json(self._ask("recorded"))
+        except ValueError as error:
+            raise HarnessError(f"the forwarder at {self.path} sent a recording that can't be read: {error}") from error
 
     def disarm(self) -> None:
         """Look at nothing any more. Fine if nothing is armed."""
@@ -139,6 +154,10 @@ class ForwarderClient:
         if answer.get("ok") is not True:
             raise HarnessError(f"the forwarder at {self.path} could not {do}: {answer.get('error')}")
         return answer
+
+
+def _pairs(baseline: Iterable[tuple[bytes, bytes]] | None) -> list[JSONValue]:
+    return [[_base64(key), _base64(value)] for key, value in baseline or ()]
 
 
 def _base64(data: bytes) -> str:

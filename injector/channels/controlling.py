@@ -11,9 +11,11 @@ from typing import Generic, Protocol, TypeVar
 
 from injector.channels.control import SCHEMA, Stats
 from injector.channels.listening import Heard
-from injector.errors import InjectionError
+from injector.channels.recording import Notes, Recorded, recorded_to_json, recording_rule
+from injector.errors import FaultError, InjectionError
 from injector.rules import Firing, JSONValue, NearMiss, Rule
 from injector.rules_json import firing_to_json, near_miss_to_json, rule_from_json
+from injector.targets import Channel
 from injector.wire.exchange import ExchangeInspector
 from injector.wire.inspection import Inspector
 
@@ -47,22 +49,36 @@ class ArmedExchanges(ArmedRule, ExchangeInspector, Protocol):
     """One that looks at HTTP requests and their answers."""
 
 
+Pairs = Iterable[tuple[bytes, bytes]]
+
 Carried = TypeVar("Carried", bound=ArmedRule, covariant=True)
 
 
 class Armory(Generic[Carried]):
     """The one rule that is armed, and the channel that carries it out. The last channel stays for `collect`.
     `carry_out` makes it of a rule and the baseline's (key, value) pairs, and raises FaultError for a rule that no
-    channel there can carry out."""
+    channel there can carry out. `record` makes one that hits nothing (injector.channels.recording), with its notes."""
 
-    def __init__(self, carry_out: Callable[[Rule, Iterable[tuple[bytes, bytes]]], Carried]) -> None:
+    def __init__(
+        self,
+        carry_out: Callable[[Rule, Pairs], Carried],
+        record: Callable[[Rule, Pairs], tuple[Carried, Notes]] | None = None,
+    ) -> None:
         self.last: Carried | None = None
+        self.notes: Notes | None = None
         self.armed = False
-        self._carry_out = carry_out
+        self._carry_out, self._record = carry_out, record
 
-    def arm(self, rule: Rule, baseline: Iterable[tuple[bytes, bytes]]) -> None:
+    def arm(self, rule: Rule, baseline: Pairs) -> None:
         """FaultError for a rule that no channel here can carry out."""
         self.last = self._carry_out(rule, baseline)
+        self.armed = True
+
+    def record(self, channel: Channel, baseline: Pairs) -> None:
+        """Note what passes in that channel until `disarm`. FaultError where there is no such channel here."""
+        if self._record is None:
+            raise FaultError(f"{channel}: nothing here can record it")
+        self.last, self.notes = self._record(recording_rule(channel), baseline)
         self.armed = True
 
     def disarm(self) -> None:
@@ -170,6 +186,22 @@ def _arm(forwarder: Controlled, request: Mapping[str, JSONValue]) -> _Answer:
     return {}
 
 
+def _record(forwarder: Controlled, request: Mapping[str, JSONValue]) -> _Answer:
+    armory = forwarder.armory
+    if armory.armed and armory.last is not None:
+        raise ValueError(f"rule {armory.last.rule.id!r} is armed; disarm it first")
+    channel = request.get("channel")
+    if channel not in set(Channel) or Channel(str(channel)).at_rest:
+        raise ValueError(f"channel: expected one in flight, got {channel!r:.80}")
+    armory.record(Channel(str(channel)), _pairs(request.get("baseline")))
+    return {}
+
+
+def _recorded(forwarder: Controlled, _request: Mapping[str, JSONValue]) -> _Answer:
+    notes = forwarder.armory.notes
+    return recorded_to_json(notes.recorded() if notes is not None else Recorded())
+
+
 def _disarm(forwarder: Controlled, _request: Mapping[str, JSONValue]) -> _Answer:
     forwarder.armory.disarm()
     return {}
@@ -203,6 +235,8 @@ def _heard(forwarder: Controlled, _request: Mapping[str, JSONValue]) -> _Answer:
 _DOING: dict[str, Callable[[Controlled, Mapping[str, JSONValue]], _Answer]] = {
     "ping": _ping,
     "arm": _arm,
+    "record": _record,
+    "recorded": _recorded,
     "disarm": _disarm,
     "collect": _collect,
     "stats": _stats,

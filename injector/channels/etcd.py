@@ -48,6 +48,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from injector.channels.channel import NOWHERE, RuleChannel
+from injector.channels.evidence import Evidence
 from injector.channels.listening import RANGE, WATCH, Listening, in_words
 from injector.channels.memory import Around, text
 from injector.channels.protobuf import delimited, number_in, tagged
@@ -118,8 +119,9 @@ class EtcdChannel(RuleChannel):
         clock: Callable[[], float] = time.monotonic,
         sender: Sender | None = None,
         models: Registry = MODELS,
+        evidence: type[Evidence] = Evidence,
     ) -> None:
-        super().__init__(rule, baseline=baseline, clock=clock, models=models)
+        super().__init__(rule, baseline=baseline, clock=clock, models=models, evidence=evidence)
         self._sender = sender
         self._behind: list[_Behind] = []
         self._listening = Listening(clock)

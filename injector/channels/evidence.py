@@ -81,10 +81,11 @@ class Evidence:
         earlier: Callable[[], bytes | None] = _unknown,
         *,
         known: bytes | None = None,
+        component: str = "",
     ) -> bool:
         """Whether the rule fires on this message of that object; `value` is what it carries, None if it has none;
         `earlier` gives the version before, of a delete the one that is deleted; `known` is what the object is known
-        to be where a message has only a part of it. Counts the occurrence."""
+        to be where a message has only a part of it; `component`: whose message it is. Counts the occurrence."""
         target = self.rule.target
         if self.fired_out or (identified.kind, identified.group) != (target.kind, target.group):
             return False

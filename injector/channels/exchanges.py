@@ -13,6 +13,7 @@ from typing import TypedDict
 
 from injector.channels.bodies import Event, Part, Status, event_in, object_in, objects_in, status_in
 from injector.channels.channel import RuleChannel
+from injector.channels.evidence import Evidence
 from injector.channels.memory import Around
 from injector.channels.resources import ApiRequest, api_request
 from injector.channels.roster import Creation, Roster, revision_of
@@ -50,6 +51,7 @@ class Options(TypedDict, total=False):
     clock: Callable[[], float]
     sender: HttpSender | None
     models: Registry
+    evidence: type[Evidence]
 
 
 class ExchangeChannel(RuleChannel):
@@ -64,9 +66,10 @@ class ExchangeChannel(RuleChannel):
         clock: Callable[[], float] = time.monotonic,
         sender: HttpSender | None = None,
         models: Registry = MODELS,
+        evidence: type[Evidence] = Evidence,
     ) -> None:
         pairs = list(baseline)
-        super().__init__(rule, baseline=pairs, clock=clock, models=models)
+        super().__init__(rule, baseline=pairs, clock=clock, models=models, evidence=evidence)
         if rule.target.kind.startswith("etcd:"):
             raise FaultError(f"rule {rule.id!r}: {rule.target.kind} goes to etcd; its channel is apiserver-to-etcd")
         self._sender = sender
@@ -143,7 +146,8 @@ class ExchangeChannel(RuleChannel):
         plain = operation.partition("/")[0]
         said = plain if target.operation == plain else operation
         value = part.value if part is not None else None
-        return self._evidence.matches(identified, said, value, known=self._known(identified))
+        known = self._known(identified)
+        return self._evidence.matches(identified, said, value, known=known, component=head.component)
 
     def _known(self, identified: Identified) -> bytes | None:
         """The object as it was last told: a patch, a binding or a delete has none of its labels."""

@@ -29,6 +29,7 @@ from injector.channels.etcd import EtcdChannel
 from injector.channels.listening import WATCH, Heard, Listening
 from injector.channels.options import Options, parse
 from injector.channels.reads import ReadsChannel
+from injector.channels.recording import Notes, notes_of
 from injector.channels.serving import answer_until, listen, run, told_to_end, when_open
 from injector.channels.tls import in_words, speaks_http2
 from injector.rules import Rule
@@ -50,7 +51,7 @@ class Forwarder:
     def __init__(self, upstream: tuple[str, int], *, upstream_tls: ssl.SSLContext | None = None) -> None:
         self.upstream, self.upstream_tls = upstream, upstream_tls
         self.copies = Copies(upstream, tls=upstream_tls)
-        self.armory = Armory(self._carry_out)
+        self.armory = Armory(self._carry_out, self._record)
         self._listening, self._key = Listening(), b""
         self.traffic: Traffic[_Connection] = Traffic()
 
@@ -76,6 +77,13 @@ class Forwarder:
         if rule.channel is Channel.ETCD_TO_APISERVER:
             return ReadsChannel(rule, baseline=baseline)
         return EtcdChannel(rule, baseline=baseline, sender=self.copies.send)
+
+    def _record(self, rule: Rule, baseline: Iterable[tuple[bytes, bytes]]) -> tuple[ArmedChannel, Notes]:
+        if rule.channel is Channel.ETCD_TO_APISERVER:
+            reads = ReadsChannel(rule, baseline=baseline, evidence=Notes)
+            return reads, notes_of(reads)
+        writes = EtcdChannel(rule, baseline=baseline, evidence=Notes)
+        return writes, notes_of(writes)
 
 
 class _Connection(asyncio.Protocol):

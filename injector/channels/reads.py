@@ -50,6 +50,7 @@ from dataclasses import dataclass, field
 from injector.channels import responses
 from injector.channels.channel import NOWHERE, RuleChannel
 from injector.channels.etcd import UNAVAILABLE
+from injector.channels.evidence import Evidence
 from injector.channels.listening import RANGE, WATCH
 from injector.channels.memory import Around, text
 from injector.channels.responses import Event, Pair
@@ -97,8 +98,9 @@ class ReadsChannel(RuleChannel):
         baseline: Iterable[tuple[bytes, bytes]] = (),
         clock: Callable[[], float] = time.monotonic,
         models: Registry = MODELS,
+        evidence: type[Evidence] = Evidence,
     ) -> None:
-        super().__init__(rule, baseline=baseline, clock=clock, models=models)
+        super().__init__(rule, baseline=baseline, clock=clock, models=models, evidence=evidence)
         if rule.target.kind.startswith("etcd:"):
             raise FaultError(f"rule {rule.id!r}: {rule.target.kind} goes to etcd; its channel is apiserver-to-etcd")
         self._created: dict[bytes, int] = {}

@@ -24,7 +24,10 @@ from injector.codec import Meta, read_meta
 from injector.errors import CodecError
 from injector.identity import Identified, IdentityTracker, kind_of_key
 
-__all__ = ["Creation", "Roster", "revision_of"]
+__all__ = ["EVERY", "Creation", "Roster", "revision_of"]
+
+EVERY = "*"
+"""Instead of a target's kind: any, as a recorder asks."""
 
 _PARTIAL = "PartialObjectMetadata"
 
@@ -68,6 +71,7 @@ class Roster:
         self._tracker, self._memory = tracker, memory
         self._group = group
         self._told = told
+        self._every = kind == EVERY
         self._kinds = _with_owners(kind) | (_with_owners(awaited) if awaited else frozenset())
         self._uids: dict[str, str] = {}
         self._revisions: dict[str, int] = {}
@@ -76,12 +80,17 @@ class Roster:
         self._made = 0
         for key, value in baseline:
             known = tracker.get(text(key))
-            if known is not None and known.kind in self._kinds and (uid := _meta(value).uid):
+            if known is not None and self._means(known.kind) and (uid := _meta(value).uid):
                 self._uids[text(key)] = uid
 
     def follows(self, resource: Resource) -> bool:
         """Whether objects of that resource may be the target, or name it."""
+        if self._every:
+            return True
         return resource.kind in self._kinds if resource.kind else resource.group == self._group
+
+    def _means(self, kind: str) -> bool:
+        return self._every or kind in self._kinds
 
     def named(self, request: ApiRequest) -> Identified:
         """The object that a request names in its path."""

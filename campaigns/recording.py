@@ -27,12 +27,13 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
 from campaigns.cluster_spec import ClusterSpec
 from injector.channels.recording import Message, Recorded
-from injector.codec import list_fields
+from injector.codec import FieldValue, list_fields
 from injector.errors import InjectionError, StoreError
 from injector.rules import JSONValue
 from injector.targets import Channel
@@ -48,6 +49,7 @@ __all__ = [
     "Value",
     "build",
     "cluster_content",
+    "counted_as",
     "read_recording",
     "recording_from_bytes",
     "recording_to_bytes",
@@ -60,13 +62,21 @@ _HEAD = re.compile(rb"mutineer-recording (\d+) ([0-9a-f]{64})\n")
 _SAME_TRAFFIC = ("component_channels", "audit", "etcd_tls")
 """Settings of a cluster that change nothing in what its components say to each other."""
 
+_ON_NODE = re.compile(r"(kubelet-|kube-proxy-)")
+_LONGEST = 80
+"""Characters of a value that is kept among those that vary; longer ones by their hash. Arbitrary."""
+_MOST_VALUES = 12
+"""A field that had more different values than that in all runs has a new one each time. Arbitrary: more than a
+workload's replicas or a sandbox's nodes, of which fields tell."""
+_NOTHING = object()
+
 WHOLE = ""
 """The path that stands for a message as a whole."""
 
 
 class Subject(NamedTuple):
-    """What occurrences are counted over: the messages of one operation about one object, of one component ("" between
-    kube-apiserver and etcd)."""
+    """Whose messages: about one object, of one operation, of one component ("" between kube-apiserver and etcd).
+    Occurrences are counted over such; `counted_as` says over which."""
 
     kind: str
     group: str
@@ -104,11 +114,14 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """One channel: the exemplary run's messages in their order, and what was seen in all `runs`."""
+    """One channel: the exemplary run's messages in their order, and what was seen in all `runs`, by what occurrences
+    are counted over. `varying`: the values that a field had in any run, where they were not the same in each run each
+    time; None: too many to tell (names, uids, times)."""
 
     runs: int
     messages: tuple[RecordedMessage, ...]
     seen: Mapping[Subject, tuple[Seen, ...]]
+    varying: Mapping[Subject, Mapping[str, tuple[JSONValue, ...] | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +149,15 @@ def cluster_content(cluster: ClusterSpec) -> dict[str, JSONValue]:
     return {name: value for name, value in content.items() if name not in _SAME_TRAFFIC}
 
 
+def counted_as(channel: Channel, subject: Subject) -> tuple[Subject, ...]:
+    """Over what a message may be counted: of writes to etcd all about the object (operation ""), else those of its own
+    operation and component; or, of a component that every node has, of any of them (`kubelet-*`)."""
+    if channel is Channel.APISERVER_TO_ETCD:
+        return (subject._replace(operation=""),)
+    on_node = _ON_NODE.match(subject.component)
+    return (subject, subject._replace(component=f"{on_node[1]}*")) if on_node else (subject,)
+
+
 # Building
 
 
@@ -152,7 +174,7 @@ def build(
     for channel in Channel:
         recorded = [told[channel] for told, _ in runs if channel in told]
         if recorded:
-            channels[channel] = _conversation(recorded, fields)
+            channels[channel] = _conversation(channel, recorded, fields)
     made = Recording(
         workload,
         cluster_content(cluster),
@@ -168,22 +190,24 @@ class _Fields:
     """The fields of values, each looked at once."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, tuple[tuple[str, str], ...]] = {}
+        self._known: dict[bytes, list[FieldValue]] = {}
 
-    def __call__(self, value: bytes) -> tuple[tuple[str, str], ...]:
-        """(path, type) of each; none of bytes that are no object."""
+    def __call__(self, value: bytes) -> list[FieldValue]:
+        """None of bytes that are no object."""
         found = self._known.get(value)
         if found is None:
             try:
-                found = tuple((item.path, item.type) for item in list_fields(value))
+                found = list_fields(value)
             except InjectionError:
-                found = ()
+                found = []
             self._known[value] = found
         return found
 
 
 def _value(content: bytes, fields: _Fields, *, secret: bool) -> Value:
-    return Value(None, len(content), fields(content)) if secret else Value(content, len(content))
+    if not secret:
+        return Value(content, len(content))
+    return Value(None, len(content), tuple((item.path, item.type) for item in fields(content)))
 
 
 def _is_secret(message: Message) -> bool:
@@ -196,23 +220,55 @@ def _subject(message: Message) -> Subject:
     )
 
 
-def _conversation(runs: Sequence[Recorded], fields: _Fields) -> Conversation:
-    counted: dict[Subject, dict[str, list[int]]] = {}
+_Held = dict[Subject, dict[str, list[list[JSONValue]]]]
+"""Subject → path → of each run what the field held, each time."""
+
+
+def _conversation(channel: Channel, runs: Sequence[Recorded], fields: _Fields) -> Conversation:
+    held: _Held = {}
     for number, run in enumerate(runs):
         for message in run.messages:
-            paths = counted.setdefault(_subject(message), {})
-            present = fields(run.values[message.value]) if message.value is not None else ()
-            for path in {WHOLE, *(path for path, _ in present)}:
-                paths.setdefault(path, [0] * len(runs))[number] += 1
-    exemplary = max(runs, key=lambda run: _typical(run, counted))
+            present = fields(run.values[message.value]) if message.value is not None else []
+            values: dict[str, JSONValue] = {WHOLE: None, **{item.path: item.value for item in present}}
+            for subject in counted_as(channel, _subject(message)):
+                paths = held.setdefault(subject, {})
+                for path, value in values.items():
+                    paths.setdefault(path, [[] for _ in runs])[number].append(_shortened(value))
+    exemplary = max(runs, key=lambda run: _typical(channel, run, held))
     messages = tuple(_message(message, exemplary, fields) for message in exemplary.messages)
-    return Conversation(len(runs), messages, {subject: _seen(counted[subject]) for subject in sorted(counted)})
+    secret = {_subject(message) for run in runs for message in run.messages if _is_secret(message)}
+    hidden = {counted for subject in secret for counted in counted_as(channel, subject)}
+    return Conversation(
+        len(runs),
+        messages,
+        {subject: _seen(held[subject]) for subject in sorted(held)},
+        {
+            subject: varying
+            for subject in sorted(held)
+            if (varying := {} if subject in hidden else _varying(held[subject]))
+        },
+    )
 
 
-def _typical(run: Recorded, counted: Mapping[Subject, Mapping[str, Sequence[int]]]) -> int:
-    """How many other runs' messages those of this one have a counterpart for."""
-    own = Counter(_subject(message) for message in run.messages)
-    return sum(min(n, own[subject]) for subject, paths in counted.items() for n in paths[WHOLE])
+def _shortened(value: JSONValue) -> JSONValue:
+    """Long values differ from run to run, or are not compared."""
+    return value if not isinstance(value, str) or len(value) <= _LONGEST else hashlib.sha256(value.encode()).hexdigest()
+
+
+def _typical(channel: Channel, run: Recorded, held: _Held) -> int:
+    """How many messages of all runs those of this one have a counterpart in."""
+    own = Counter(counted_as(channel, _subject(message))[0] for message in run.messages)
+    return sum(min(len(run), own[subject]) for subject, paths in held.items() for run in paths[WHOLE])
+
+
+def _varying(paths: Mapping[str, Sequence[Sequence[JSONValue]]]) -> dict[str, tuple[JSONValue, ...] | None]:
+    found: dict[str, tuple[JSONValue, ...] | None] = {}
+    for path, runs in sorted(paths.items()):
+        together = zip_longest(*runs, fillvalue=_NOTHING)
+        if any(len({repr(value) for value in each if value is not _NOTHING}) > 1 for each in together):
+            values = {repr(value): value for run in runs for value in run}
+            found[path] = tuple(values[key] for key in sorted(values)) if len(values) <= _MOST_VALUES else None
+    return found
 
 
 def _message(message: Message, run: Recorded, fields: _Fields) -> RecordedMessage:
@@ -222,10 +278,10 @@ def _message(message: Message, run: Recorded, fields: _Fields) -> RecordedMessag
     return RecordedMessage(_subject(message), value)
 
 
-def _seen(paths: Mapping[str, Sequence[int]]) -> tuple[Seen, ...]:
+def _seen(paths: Mapping[str, Sequence[Sequence[JSONValue]]]) -> tuple[Seen, ...]:
     by_counts: dict[tuple[int, ...], list[str]] = {}
-    for path, counts in sorted(paths.items()):
-        by_counts.setdefault(tuple(counts), []).append(path)
+    for path, runs in sorted(paths.items()):
+        by_counts.setdefault(tuple(len(run) for run in runs), []).append(path)
     return tuple(Seen(counts, tuple(by_counts[counts])) for counts in sorted(by_counts))
 
 
@@ -280,6 +336,10 @@ def _document(recording: Recording, values: _Table, paths: _Table, subjects: _Ta
             "seen": [
                 [subjects(subject), [[list(each.counts), [paths(path) for path in each.paths]] for each in seen]]
                 for subject, seen in told.seen.items()
+            ],
+            "varying": [
+                [subjects(subject), [[paths(path), None if v is None else list(v)] for path, v in varying.items()]]
+                for subject, varying in told.varying.items()
             ],
         }
 
@@ -377,13 +437,21 @@ class _Reader:
         rows = (_list(row) for row in _list(told["messages"]))
         messages = tuple(RecordedMessage(self._subjects[_whole(who)], self._value(value)) for who, value in rows)
         seen = {self._subjects[_whole(who)]: self._seen(_list(each)) for who, each in map(_list, _list(told["seen"]))}
-        return Conversation(_whole(told["runs"]), messages, seen)
+        varying = {
+            self._subjects[_whole(who)]: {self._paths[_whole(path)]: _values(v) for path, v in map(_list, _list(each))}
+            for who, each in map(_list, _list(told["varying"]))
+        }
+        return Conversation(_whole(told["runs"]), messages, seen, varying)
 
     def _seen(self, told: Iterable[JSONValue]) -> tuple[Seen, ...]:
         return tuple(
             Seen(tuple(map(_whole, _list(counts))), tuple(self._paths[_whole(path)] for path in _list(paths)))
             for counts, paths in map(_list, told)
         )
+
+
+def _values(told: JSONValue) -> tuple[JSONValue, ...] | None:
+    return None if told is None else tuple(_list(told))
 
 
 def _list(told: JSONValue) -> list[JSONValue]:

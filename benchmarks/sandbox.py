@@ -40,7 +40,7 @@ from pathlib import Path
 from campaigns.clusters.sandbox.components import CLUSTER_DNS
 from campaigns.clusters.sandbox.isolation import in_network
 from campaigns.observers.probes import ask
-from campaigns.workloads.deploy import deployment, service
+from campaigns.workloads.objects import deployment, service
 from campaigns.workloads.user import User
 work, address, name = Path(sys.argv[1]), ("10.96.77.77", 80), "web.default.svc.cluster.local"
 user = User(work / "admin.kubeconfig")

@@ -122,6 +122,7 @@ def _available_bytes() -> int:
 def _limits(spec: CampaignSpec) -> Limits:
     limits = spec.time_limits
     return Limits(
+        prepare_s=limits.prepare_s,
         settle_s=limits.settle_s,
         quiet_s=limits.quiet_s,
         stuck_s=limits.stuck_s,

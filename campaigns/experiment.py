@@ -1,7 +1,10 @@
-"""One experiment on one clean cluster: arm, drive, observe, canary, collect. Resetting and judging are the caller's.
+"""One experiment on one clean cluster: prepare, arm, drive, observe, canary, collect. Resetting and judging are the
+caller's.
 
-The order is design.md's, "One experiment". What the cluster does is never an exception here; a ClusterError means that
-our own machinery failed, and the experiment is then an *error*, not a finding.
+The order is design.md's, "One experiment". What a workload prepares is there, and at rest, before time zero, the rule
+and the history's r0: the stored state as it is then is what they start from. What the cluster does is never an
+exception here; a ClusterError means that our own machinery failed, and the experiment is then an *error*, not a
+finding.
 """
 
 from __future__ import annotations
@@ -15,17 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from campaigns.clusters.keyspace import KeySpace, Stored
-from campaigns.clusters.protocol import HARNESS_COMPONENTS, Cluster
+from campaigns.clusters.protocol import CANARY_NAMESPACE, HARNESS_COMPONENTS, Cluster
 from campaigns.clusters.silent import edit_silently, read_anew
 from campaigns.consumption import later_writes
-from campaigns.observers.canary import run_canary
+from campaigns.end_state import EndState
+from campaigns.observers.canary import CANARY_STEPS, run_canary
+from campaigns.observers.clients import Clients, joined
 from campaigns.observers.history import History
-from campaigns.observers.probes import Prober
-from campaigns.observers.stored import is_ready, service_address
 from campaigns.observers.trace import trace_of
 from campaigns.workloads import Workload
-from campaigns.workloads.user import User
-from classifiers.observation import ComponentHealth, Observation, PodFinal
+from campaigns.workloads.driving import drive, learn
+from campaigns.workloads.goals import all_hold, missing
+from campaigns.workloads.user import FIELD_MANAGER, User
+from classifiers.observation import CanaryRecord, ComponentHealth, Observation, ProbeSeries
 from classifiers.trace import Trace, trace_to_bytes
 from injector.at_rest import AtRest
 from injector.channels.control import ForwarderClient
@@ -43,6 +48,7 @@ __all__ = ["Experiment", "Limits"]
 class Limits:
     """How long an experiment waits, all in seconds.
 
+    prepare_s deadline for what the workload prepares
     settle_s  deadline for the workload to come to rest
     quiet_s   no change but volatile ones for so long is rest, once everything asked for is there
     stuck_s   ... and if it is not: longer, since controllers back off between tries
@@ -55,6 +61,7 @@ class Limits:
     stuck_s: float
     steady_s: float
     canary_s: float
+    prepare_s: float = 30.0
 
 
 _COME_BACK_S = 5.0
@@ -86,6 +93,8 @@ class Experiment:
         self._milestones: dict[str, float | None] = dict.fromkeys(("applied", "pods-ready", "traffic", "settled"))
         self._firings: tuple[Firing, ...] = ()
         self._near_misses: tuple[NearMiss, ...] = ()
+        self._unclean: tuple[str, ...] = ()
+        self._before: tuple[ProbeSeries, ...] = ()
         self._began = self._await_by = 0.0
         self._trace: Trace | None = None
 
@@ -106,10 +115,12 @@ class Experiment:
         user = User(self._cluster.kubeconfig)
         health = {component.name: component for component in self._cluster.health()}
         try:
-            if self._rule is not None and self._in_flight and not self._rule.reread:
+            r0 = self._prepare(user)
+            if self._rule is not None and self._in_flight and not self._rule.reread and not self._unclean:
                 self._arm(self._rule)
             self._begin_recording()
-            r0, self._began = self._keyspace.revision(), time.monotonic()
+            r0, self._began = r0 or self._keyspace.revision(), time.monotonic()
+            self._before = tuple(_since_zero(series, self._began) for series in self._before)
             with History(self._keyspace, self._baseline, r0=r0, began=self._began) as history:
                 return self._observe(history, user, health)
         finally:
@@ -120,18 +131,60 @@ class Experiment:
             user.close()
 
     @property
+    def baseline(self) -> Mapping[str, Stored]:
+        """What was stored at r0, what the workload prepared included; after `run`."""
+        return self._baseline
+
+    @property
     def trace(self) -> bytes:
         """etcd's history with values, for `classifiers.trace.trace_from_bytes`; after `run`."""
         assert self._trace is not None, "run comes first"
         return trace_to_bytes(self._trace)
 
+    def _prepare(self, user: User) -> int | None:
+        """Does what the workload prepares and waits until it is there, at rest, and its services answer from every
+        node. From then on that is the baseline; returns the revision at which it is. None where nothing is prepared.
+        What does not come right is `unclean`: the harness's matter, never a finding."""
+        workload = self._workload
+        revision = None
+        if workload.prepare:
+            self._phase("preparing")
+            deadline = time.monotonic() + self._limits.prepare_s
+            with History(self._keyspace, self._baseline, r0=self._keyspace.revision(), began=0.0) as history:
+                clients = Clients(self._cluster, workload.services, history, began=0.0)
+                clients.start()
+                try:
+                    drive(workload.prepare, user, self._cluster, history, deadline=deadline)
+                    history.caught_up()
+                    if not history.wait(lambda: self._prepared(history, clients), deadline=deadline):
+                        self._unclean = _not_prepared(workload, history, clients, user, self._limits.prepare_s)
+                finally:
+                    self._before = clients.stop_since_ok()
+            revision, self._baseline = _still(self._keyspace)
+        learn((*workload.steps, *CANARY_STEPS), user)
+        user.told.clear()
+        return revision
+
+    def _prepared(self, history: History, clients: Clients) -> bool:
+        since = clients.all_ok_s(history)
+        if since is None or not all_hold(self._workload.ready, history):
+            return False
+        return time.monotonic() - max(history.last_change_s, since) >= self._limits.quiet_s
+
     def _users_own(self, rule: Rule) -> bool:
-        """Whether the message that carries the fault is the user's own request: they create each object once, and are
-        no component."""
+        """Whether the message that carries the fault is the user's own request: their writes carry their field manager.
+        Where the stored state does not tell who asked (a delete, a bare message), it is what they ask for once."""
+        if not self._in_flight or rule.channel.of_components or rule.reread:
+            return False
         target = rule.target
-        first = target.occurrence == 1 and not target.by and not target.after
-        on_the_way = self._in_flight and not rule.channel.of_components and not rule.reread
-        return on_the_way and first and target.identity in self._workload.asked_for
+        once = target.occurrence == 1 and not target.by and not target.after
+        if not self._firings:
+            return once and target.identity in self._workload.asked_for
+        theirs = (f for f in self._firings if f"/{CANARY_NAMESPACE}/" not in f"{f.key}/")
+        return any(
+            f.actor == FIELD_MANAGER or (not f.actor and once and f.identity in self._workload.asked_for)
+            for f in theirs
+        )
 
     def _arm(self, rule: Rule) -> None:
         self._forwarder.arm(rule, baseline=self._known())
@@ -147,18 +200,17 @@ class Experiment:
         self.recorded = {channel: self._cluster.forwarder(channel).recorded() for channel in self._record}
 
     def _observe(self, history: History, user: User, health: Mapping[str, ComponentHealth]) -> Observation:
-        service, namespace = self._workload.service, self._workload.namespace
-        prober = Prober(self._cluster, service, lambda: service_address(history, service, namespace), began=self._began)
-        prober.start()
+        clients = Clients(self._cluster, self._workload.services, history, began=self._began)
+        clients.start()
         try:
-            self._drive(history, user, prober)
+            self._drive(history, user, clients)
             history.wait(lambda: False, deadline=time.monotonic() + self._limits.steady_s)
-            end, told = _EndState.of(history, self._workload), tuple(user.told)
+            end, told = EndState.of(history, self._workload.namespaces), tuple(user.told)
             self._end_recording()
             self._phase("canary")
-            canary = run_canary(self._cluster, history, user, deadline_s=self._limits.canary_s)
+            canary = self._canary(history, user)
         finally:
-            probes = prober.stop()
+            probes = joined(self._before, clients.stop())
         self._collect_firings()
         seen_all = history.caught_up()
         self._trace = trace_of(history, self._baseline)
@@ -172,7 +224,7 @@ class Experiment:
             seconds=round(self._now_s(), 3),
             r0=history.r0,
             milestones=dict(self._milestones),
-            wanted_pods=self._workload.wanted_pods,
+            wanted_pods=self._workload.pods_on(len(self._cluster.vantage_points())),
             pods=end.pods,
             final_counts=end.counts,
             peak_counts=end.peaks,
@@ -187,6 +239,7 @@ class Experiment:
             caps=_caps(self._cluster, self._keyspace, history),
             user_asked=self._rule is None or self._users_own(self._rule),
             blind=tuple(blind),
+            unclean=self._unclean,
             undecodable=history.undecodable(),
         )
 
@@ -203,16 +256,25 @@ class Experiment:
             raise ClusterError(f"{', '.join(broken)} ended during the experiment: a failure of the harness")
         return seen
 
-    def _drive(self, history: History, user: User, prober: Prober) -> None:
+    def _canary(self, history: History, user: User) -> CanaryRecord:
+        if self._unclean:  # what it would tell is nobody's doing
+            return CanaryRecord(stages={}, deadline_s=self._limits.canary_s)
+        return run_canary(self._cluster, history, user, deadline_s=self._limits.canary_s)
+
+    def _drive(self, history: History, user: User, clients: Clients) -> None:
+        if self._unclean:
+            return
         self._phase("driving")
-        self._workload.drive(user)
-        self._milestones["applied"] = self._now_s()
-        self._phase("settling")
         self._await_by = time.monotonic() + self._limits.settle_s
-        self._milestones["settled"] = self._settle(history, prober)
+        drive(self._workload.steps, user, self._cluster, history, deadline=self._await_by)
+        self._milestones["applied"] = self._now_s()
+        history.caught_up(within_s=1.0)  # or a goal might be asked of the state before the last step
+        self._phase("settling")
+        self._milestones["settled"] = self._settle(history, clients)
         if self._rule is not None and (not self._in_flight or self._rule.reread):
             self._inject_now(self._rule, history)
-            self._milestones["settled-after-fault"] = self._settle(history, prober, after_fault=True)
+            self._await_by = time.monotonic() + self._limits.settle_s
+            self._milestones["settled-after-fault"] = self._settle(history, clients, after_fault=True)
 
     def _inject_now(self, rule: Rule, history: History) -> None:
         if self._in_flight:
@@ -252,26 +314,29 @@ class Experiment:
 
         return history.wait(holds, deadline=self._await_by)
 
-    def _settle(self, history: History, prober: Prober, *, after_fault: bool = False) -> float | None:
+    def _settle(self, history: History, clients: Clients, *, after_fault: bool = False) -> float | None:
         """Waits for rest, noting the milestones on the way; returns when it came, None if the deadline came first.
         After a fault at rest nothing may happen for a while before something does: the longer wait counts."""
         start_s = self._now_s()
 
         def rested() -> bool:
-            self._note_milestones(history, prober)
-            there = self._milestones["pods-ready"] is not None and self._milestones["traffic"] is not None
+            self._note_milestones(history, clients)
+            came = self._milestones
+            there = came["pods-ready"] is not None and (came["traffic"] is not None or not self._workload.services)
             quiet_s = self._now_s() - max(history.last_change_s, start_s)
-            settled = there and not after_fault and self._workload.done(history)
+            settled = there and not after_fault and all_hold(self._workload.done, history)
             return quiet_s >= (self._limits.quiet_s if settled else self._limits.stuck_s)
 
-        rest = history.wait(rested, deadline=time.monotonic() + self._limits.settle_s)
+        rest = history.wait(rested, deadline=self._await_by)
         return self._now_s() if rest else None
 
-    def _note_milestones(self, history: History, prober: Prober) -> None:
-        if self._milestones["pods-ready"] is None and self._workload.done(history):
+    def _note_milestones(self, history: History, clients: Clients) -> None:
+        if self._milestones["pods-ready"] is None and all_hold(self._workload.done, history):
             self._milestones["pods-ready"] = self._now_s()
         if self._milestones["traffic"] is None:
-            self._milestones["traffic"] = prober.first_ok_s()
+            served = {series.service for series in self._before}
+            answered = served >= {str(service) for service in self._workload.services}
+            self._milestones["traffic"] = 0.0 if served and answered else clients.first_ok_s()
 
     def _collect_firings(self) -> None:
         if self._in_flight:
@@ -293,49 +358,32 @@ class Experiment:
         return dataclasses.replace(firing, consumed=(*firing.consumed, *later))
 
 
-@dataclass(frozen=True, slots=True)
-class _EndState:
-    """What the workload's namespace held before the canary began."""
-
-    pods: tuple[PodFinal, ...]
-    counts: Mapping[str, int]
-    peaks: Mapping[str, int]
-    signs: tuple[str, ...]
-
-    @classmethod
-    def of(cls, history: History, workload: Workload) -> _EndState:
-        namespace = workload.namespace
-        pods = tuple(_pod(o.who.identity, o.tree or {}) for o in history.objects("Pod", namespace))
-        return cls(pods, history.counts(namespace), history.peak_counts(namespace), _signs(history, namespace))
+def _still(keyspace: KeySpace) -> tuple[int, Mapping[str, Stored]]:
+    """The whole key space, and the revision that it was read at."""
+    while True:
+        revision = keyspace.revision()
+        dump = keyspace.dump()
+        if keyspace.revision() == revision:
+            return revision, dump
 
 
-def _pod(identity: str, tree: dict[str, dict[str, object]]) -> PodFinal:
-    status, spec, metadata = (tree.get(part, {}) for part in ("status", "spec", "metadata"))
-    return PodFinal(
-        identity=identity,
-        phase=str(status.get("phase", "")),
-        ready=bool(tree) and is_ready(tree),
-        node=str(spec.get("nodeName", "")),
-        ip=str(status.get("podIP", "")),
-        deleting=bool(metadata.get("deletionTimestamp")),
+def _not_prepared(
+    workload: Workload, history: History, clients: Clients, user: User, within_s: float
+) -> tuple[str, ...]:
+    """Why what the workload prepares is not there, in words."""
+    wants = [*missing(workload.ready, history)]
+    if clients.all_ok_s(history) is None:
+        wants.append("its services answer from every node")
+    told = f"; the user was told: {'; '.join(user.told)}" if user.told else ""
+    return (
+        f"{workload.name} was not prepared within {within_s:g} s: {'; '.join(wants) or 'the cluster at rest'}{told}",
     )
 
 
-def _signs(history: History, namespace: str) -> tuple[str, ...]:
-    """What the API shows the workload's user without being asked: failed conditions and warning events. Without
-    names and messages, which differ from run to run."""
-    signs: dict[str, None] = {}
-    for stored in history.objects("Deployment", namespace):
-        for condition in (stored.tree or {}).get("status", {}).get("conditions") or ():
-            kind, status, reason = condition.get("type"), condition.get("status"), condition.get("reason")
-            if (kind == "ReplicaFailure") == (status == "True"):
-                signs[f"Deployment {stored.who.name}: condition {kind}={status} ({reason})"] = None
-    for stored in history.objects("Event", namespace):
-        event = stored.tree or {}
-        about = event.get("involvedObject", {})
-        if event.get("type") == "Warning" and about.get("namespace") == namespace:
-            signs[f"warning event {event.get('reason')} on a {about.get('kind')}"] = None
-    return tuple(signs)
+def _since_zero(series: ProbeSeries, zero: float) -> ProbeSeries:
+    """A series with times since `zero` instead of time.monotonic()."""
+    samples = tuple(dataclasses.replace(sample, at_s=sample.at_s - zero) for sample in series.samples)
+    return dataclasses.replace(series, samples=samples)
 
 
 def _caps(cluster: Cluster, keyspace: KeySpace, history: History) -> tuple[str, ...]:

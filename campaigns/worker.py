@@ -139,7 +139,7 @@ class _Worker:
             trace=base64.b64encode(experiment.trace).decode("ascii"),
             reset=dataclasses.asdict(reset) if reset else None,
             why=why,
-            **_told(experiment.recorded, baseline),
+            **_told(experiment.recorded, experiment.baseline),
         )
         return reset is not None
 

@@ -7,10 +7,10 @@ probes run from its nodes, tells how its components are, and can be made clean a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from campaigns.clusters.actions import Action
 from campaigns.clusters.keyspace import KeySpace
 from campaigns.record import Reset
 from classifiers.observation import ComponentHealth
@@ -26,20 +26,6 @@ HARNESS_COMPONENTS = ("forwarder", "component-forwarder", "runtime")
 """Components that are ours: when one of them ends, nothing that follows is the cluster's doing."""
 CANARY_NAMESPACE = "mutineer-canary"
 """Where the canary lives; every cluster's baseline holds it."""
-
-
-class Action(StrEnum):
-    """What can be done to a component or a node."""
-
-    STOP = "stop"
-    """Ended in good order, and stays so until START."""
-    START = "start"
-    PAUSE = "pause"
-    """Stands still, its connections open, until RESUME."""
-    RESUME = "resume"
-    KILL = "kill"
-    """Ended without notice. A component is started again as the cluster would; a node stays dead until START."""
-    RESTART = "restart"
 
 
 class Cluster(Protocol):

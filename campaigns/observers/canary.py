@@ -14,14 +14,16 @@ from campaigns.clusters.protocol import CANARY_NAMESPACE, Cluster
 from campaigns.observers.history import History
 from campaigns.observers.probes import Prober
 from campaigns.observers.stored import ready_pods, service_address
-from campaigns.workloads.deploy import deployment, service
+from campaigns.workloads.objects import deployment, service
+from campaigns.workloads.steps import Create
 from campaigns.workloads.user import User
 from classifiers.observation import CanaryRecord
 
-__all__ = ["STAGES", "run_canary"]
+__all__ = ["CANARY_STEPS", "STAGES", "run_canary"]
 
 STAGES = ("created", "pod-created", "pod-scheduled", "pod-ready", "endpoints", "traffic")
 _NAME = "canary"
+CANARY_STEPS = (Create(deployment(_NAME, CANARY_NAMESPACE, 1)), Create(service(_NAME, CANARY_NAMESPACE)))
 
 
 def run_canary(cluster: Cluster, history: History, kubeconfig_user: User, *, deadline_s: float) -> CanaryRecord:
@@ -29,8 +31,7 @@ def run_canary(cluster: Cluster, history: History, kubeconfig_user: User, *, dea
     began = time.monotonic()
     stages: dict[str, float | None] = dict.fromkeys(STAGES)
     before = len(kubeconfig_user.told)
-    created = kubeconfig_user.create(deployment(_NAME, CANARY_NAMESPACE, 1))
-    created = kubeconfig_user.create(service(_NAME, CANARY_NAMESPACE)) and created
+    created = sum(kubeconfig_user.create(step.manifest) for step in CANARY_STEPS) == len(CANARY_STEPS)
     error = "; ".join(kubeconfig_user.told[before:]) or None
     del kubeconfig_user.told[before:]
     if created:

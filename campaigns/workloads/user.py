@@ -1,20 +1,36 @@
-"""The workload's user: talks to the API with the kubernetes client, and keeps what the API told them."""
+"""The workload's user: talks to the API with the kubernetes client, and keeps what the API told them.
+
+Their writes carry a field manager of their own, so that the stored state says which were theirs. Where a kind's objects
+are found is asked of the API (discovery), once a group and version.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import urllib3.exceptions
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
-__all__ = ["User"]
+from campaigns.workloads.steps import Manifest, ObjectName, Patch, PatchType
+from injector.rules import JSONValue
 
+__all__ = ["FIELD_MANAGER", "User"]
+
+FIELD_MANAGER = "mutineer-user"
+"""In metadata.managedFields of what the user wrote (injector.writers), and so in `Firing.actor`."""
 _TIMEOUT_S = 10.0
 """Of one request; a user's kubectl has none, but a workload has to go on."""
-_PLURALS = {"Deployment": "deployments", "Service": "services", "Namespace": "namespaces"}
+_JSON = "application/json"
+_PATCHES = {
+    PatchType.STRATEGIC: "application/strategic-merge-patch+json",
+    PatchType.MERGE: "application/merge-patch+json",
+    PatchType.JSON: "application/json-patch+json",
+}
+_APPLY = "application/apply-patch+yaml"  # JSON is YAML
 
 
 class User:
@@ -26,41 +42,96 @@ class User:
         config.load_kube_config(str(kubeconfig), client_configuration=settings, temp_file_path=str(kubeconfig.parent))
         settings.retries = False  # before the client is made, which reads it once
         self._api: Any = client.ApiClient(settings)
+        self._resources: dict[tuple[str, str], tuple[str, bool]] = {}
         self.told: list[str] = []
 
     def close(self) -> None:
         self._api.close()
 
-    def create(self, manifest: dict[str, Any]) -> bool:
-        """POSTs one manifest; False if the API refused it or did not answer."""
-        return self._send("POST", _collection(manifest), manifest)
+    def learn(self, api_version: str) -> None:
+        """Asks which kinds a group and version has, so that it is known before it is needed."""
+        self._discover(api_version, f"kinds of {api_version}")
 
-    def _send(self, method: str, path: str, body: dict[str, Any]) -> bool:
-        what = f"{body['kind']} {body['metadata']['name']}"
+    def create(self, manifest: Manifest) -> bool:
+        """POSTs one manifest; False if the API refused it or did not answer. So do the others."""
+        return self._ask("POST", ObjectName.of(manifest), _JSON, dict(manifest), collection=True)
+
+    def apply(self, manifest: Manifest) -> bool:
+        """Server-side apply, as `kubectl apply --server-side --force-conflicts`."""
+        return self._ask("PATCH", ObjectName.of(manifest), _APPLY, dict(manifest), query="&force=true")
+
+    def patch(self, step: Patch) -> bool:
+        """PATCHes an object or its subresource."""
+        return self._ask("PATCH", step.target, _PATCHES[step.type], step.patch, subresource=step.subresource)
+
+    def delete(self, target: ObjectName) -> bool:
+        """DELETEs an object; returns when the API has taken it, not when the object is gone."""
+        body: JSONValue = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        return self._ask("DELETE", target, _JSON, body)
+
+    def _ask(
+        self,
+        method: str,
+        target: ObjectName,
+        content_type: str,
+        body: JSONValue,
+        *,
+        collection: bool = False,
+        subresource: str = "",
+        query: str = "",
+    ) -> bool:
+        what = f"{target.kind} {target.name}"
+        if (target.api_version, target.kind) not in self._resources and not self._discover(target.api_version, what):
+            return False
+        resource = self._resources.get((target.api_version, target.kind))
+        if resource is None:
+            self.told.append(f"{what}: the API has no kind {target.kind} in {target.api_version}")
+            return False
+        plural, namespaced = resource
+        place = f"/namespaces/{target.namespace or 'default'}" if namespaced else ""
+        path = f"{_root(target.api_version)}{place}/{plural}"
+        path += "" if collection else f"/{quote(target.name)}"
+        path += f"/{subresource}" if subresource else ""
+        manager = "" if method == "DELETE" else f"?fieldManager={FIELD_MANAGER}{query}"
+        return self._send(method, path + manager, what, content_type, body) is not None
+
+    def _discover(self, api_version: str, what: str) -> bool:
+        if (answer := self._send("GET", _root(api_version), what, _JSON, None)) is None:
+            return False
+        try:
+            found = json.loads(answer)["resources"]
+            named = {(api_version, each["kind"]): (each["name"], each["namespaced"]) for each in reversed(found)
+                     if "/" not in each["name"]}  # fmt: skip
+        except (ValueError, KeyError, TypeError) as error:
+            self.told.append(f"{what}: the API's list of kinds in {api_version} can't be read ({error!r})")
+            return False
+        self._resources |= named
+        return True
+
+    def _send(self, method: str, path: str, what: str, content_type: str, body: JSONValue) -> bytes | None:
+        """The answer; None where there is none, or a refusal, which are told."""
         try:
             response = self._api.call_api(
                 method,
                 self._api.configuration.host + path,
-                header_params={"Content-Type": "application/json", "Accept": "application/json"},
+                header_params={"Content-Type": content_type, "Accept": _JSON},
                 body=body,
                 _request_timeout=_TIMEOUT_S,
             )
-            content = response.read()
+            content: bytes = response.read()
         except (ApiException, urllib3.exceptions.HTTPError) as error:
             self.told.append(f"{what}: no answer ({type(error).__name__})")
-            return False
+            return None
         if response.status >= 400:
             self.told.append(f"{what}: HTTP {response.status} {_message(content)}")
-            return False
+            return None
         if warning := response.headers.get("Warning"):
             self.told.append(f"{what}: warning {warning}")
-        return True
+        return content
 
 
-def _collection(manifest: dict[str, Any]) -> str:
-    version, namespace = manifest["apiVersion"], manifest["metadata"].get("namespace")
-    base = f"/apis/{version}" if "/" in version else f"/api/{version}"
-    return base + (f"/namespaces/{namespace}" if namespace else "") + "/" + _PLURALS[manifest["kind"]]
+def _root(api_version: str) -> str:
+    return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
 
 
 def _message(content: bytes) -> str:

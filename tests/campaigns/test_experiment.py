@@ -22,6 +22,7 @@ from injector.channels.listening import Heard
 from injector.errors import ClusterError
 from injector.rules import NearMiss, Rule
 from injector.targets import Channel, Target
+from tests.builders import firing
 from tests.campaigns.etcd import Etcd
 from tests.injector.stored import KEYS, golden
 
@@ -72,20 +73,26 @@ def test_a_component_that_stays_away_is_told_as_it_is(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("identity", "occurrence", "own"),
+    ("actor", "identity", "occurrence", "own"),
     [
-        ("Deployment/default/web", 1, True),
-        ("Service/default/web", 1, True),
-        ("Deployment/default/web", 2, False),
-        ("ReplicaSet/default/web#1", 1, False),
+        ("mutineer-user", "Deployment/default/web", 1, True),
+        ("mutineer-user", "Service/default/web", 2, True),
+        ("kube-controller-manager", "Deployment/default/web", 1, False),
+        ("", "Deployment/default/web", 1, True),
+        ("", "Deployment/default/web", 2, False),
+        ("", "ReplicaSet/default/web#1", 1, False),
     ],
 )
-def test_only_the_first_write_of_what_the_user_asked_for_is_their_request(
-    identity: str, occurrence: int, own: bool
+def test_the_fault_was_in_the_users_own_request_if_they_wrote_it_or_nobody_can_tell_and_they_asked_for_it(
+    actor: str, identity: str, occurrence: int, own: bool
 ) -> None:
     target = Target(kind=identity.split("/")[0], identity=identity, occurrence=occurrence)
     rule = Rule(id="r", channel=Channel.APISERVER_TO_ETCD, model="drop", target=target)
-    assert made(Told(health("etcd")), rule)._users_own(rule) is own
+    experiment = made(Told(health("etcd")), rule)
+    experiment._firings = (firing(identity=identity, actor=actor),)
+    assert experiment._users_own(rule) is own
+    experiment._firings = (firing(identity=identity, actor=actor, key="/registry/services/specs/mutineer-canary/c"),)
+    assert experiment._users_own(rule) is False, "what the canary asks for is not the workload's"
 
 
 # What a rule at rest waits for, and what became of the fault, with a real etcd

@@ -99,7 +99,8 @@ faults:
         ("name: a\ntime_limits: {settle_s: 0}", "time_limits.settle_s: expected a number > 0.0, got 0"),
         (
             "name: a\ntime_limits: {settle_s: 300}",
-            "time_limits: expected experiment_s >= 643.5 (2 * settle_s + steady_s + canary_s + 30), got 90",
+            "time_limits: expected experiment_s >= 673.5 (prepare_s + 2 * settle_s + steady_s + canary_s + 30), "
+            "got 120",
         ),
         ("golden: 5", "name: is missing"),
         ("name: a\ngolden: 2", "golden: expected a number >= 4, got 2"),

@@ -16,21 +16,35 @@ import pytest
 
 from campaigns.clusters.sandbox import pki
 from campaigns.observers.stored import is_ready
-from campaigns.workloads import WORKLOADS, Registry
-from campaigns.workloads.deploy import Deploy, deployment, service
+from campaigns.workloads.objects import deployment, service
+from campaigns.workloads.steps import ObjectName, Patch, PatchType, scale
 from campaigns.workloads.user import User
 
+KINDS = {
+    "/api/v1": [
+        {"name": "services", "kind": "Service", "namespaced": True},
+        {"name": "services/status", "kind": "Service", "namespaced": True},
+        {"name": "nodes", "kind": "Node", "namespaced": False},
+    ],
+    "/apis/apps/v1": [
+        {"name": "deployments", "kind": "Deployment", "namespaced": True},
+        {"name": "deployments/scale", "kind": "Scale", "namespaced": True},
+    ],
+}
 READY = {"type": "Ready", "status": "True"}
 
 
 class StandIn(http.server.ThreadingHTTPServer):
-    """Answers every request with the next of `answers` (status, headers, body; None: hangs up), keeps what came."""
+    """Tells which kinds there are; answers every other request with the next of `answers` (status, headers, body; None:
+    hangs up), and keeps what came."""
 
     daemon_threads = True
 
     def __init__(self, answers: list[tuple[int, dict[str, str], bytes] | None]) -> None:
         self.answers = answers
         self.came: list[tuple[str, str, Any]] = []
+        self.types: list[str] = []
+        self.asked: list[str] = []
         self.connections = 0
         super().__init__(("127.0.0.1", 0), _Handler)
 
@@ -49,7 +63,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.came.append((self.command, self.path, json.loads(body)))
-        answer = self.server.answers.pop(0)
+        self.server.types.append(self.headers["Content-Type"])
+        self._answer(self.server.answers.pop(0))
+
+    do_PATCH = do_DELETE = do_POST  # noqa: N815 - http.server's names
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        resources = KINDS.get(self.path)
+        self._answer((200, {}, json.dumps({"resources": resources}).encode()) if resources else (404, {}, b"none"))
+
+    def _answer(self, answer: tuple[int, dict[str, str], bytes] | None) -> None:
         if answer is None:
             self.close_connection = True
             return
@@ -105,18 +129,48 @@ def status(message: str) -> bytes:
     return json.dumps({"kind": "Status", "status": "Failure", "message": message}).encode()
 
 
-def test_a_workload_asks_for_its_objects_where_the_api_expects_them(tmp_path: Path) -> None:
-    with standing_in(tmp_path, (201, {}, b"{}"), (201, {}, b"{}")) as (server, kubeconfig), user(kubeconfig) as asking:
-        Deploy().drive(asking)
+OK = (200, {}, b"{}")
+MANAGER = "?fieldManager=mutineer-user"
+WEB = ObjectName("apps/v1", "Deployment", "default", "web")
+
+
+def test_requests_go_where_the_api_expects_them_and_say_whose_they_are(tmp_path: Path) -> None:
+    with standing_in(tmp_path, OK, OK, OK, OK, OK, OK) as (server, kubeconfig), user(kubeconfig) as asking:
+        assert asking.create(deployment("web", "default", 6)) and asking.create(service("web", "default"))
+        assert asking.apply(service("web", "default"))
+        assert asking.patch(scale(WEB, 4)) and asking.patch(Patch(WEB, [], PatchType.JSON))
+        assert asking.delete(ObjectName("v1", "Node", "", "node-1"))
         assert asking.told == []
+    deployments, services = "/apis/apps/v1/namespaces/default/deployments", "/api/v1/namespaces/default/services"
     assert [(method, path) for method, path, _ in server.came] == [
-        ("POST", "/apis/apps/v1/namespaces/default/deployments"),
-        ("POST", "/api/v1/namespaces/default/services"),
+        ("POST", deployments + MANAGER),
+        ("POST", services + MANAGER),
+        ("PATCH", f"{services}/web{MANAGER}&force=true"),
+        ("PATCH", f"{deployments}/web/scale{MANAGER}"),
+        ("PATCH", f"{deployments}/web{MANAGER}"),
+        ("DELETE", "/api/v1/nodes/node-1"),
     ]
     bodies = [body for _, _, body in server.came]
-    assert bodies == [deployment("web", "default", 6), service("web", "default")]
-    assert bodies[0]["spec"]["replicas"] == 6 == Deploy.wanted_pods
-    assert bodies[0]["spec"]["selector"]["matchLabels"] == bodies[0]["spec"]["template"]["metadata"]["labels"]
+    assert bodies[:3] == [deployment("web", "default", 6), service("web", "default"), service("web", "default")]
+    assert bodies[3] == {"spec": {"replicas": 4}} and bodies[5]["propagationPolicy"] == "Background"
+    assert server.types == [
+        "application/json",
+        "application/json",
+        "application/apply-patch+yaml",
+        "application/merge-patch+json",
+        "application/json-patch+json",
+        "application/json",
+    ]
+
+
+def test_kinds_are_asked_for_once_a_version_and_one_that_there_is_not_is_told_of(tmp_path: Path) -> None:
+    with standing_in(tmp_path, OK, OK) as (server, kubeconfig), user(kubeconfig) as asking:
+        asking.learn("v1")
+        assert asking.create(service("a", "default")) and asking.create(service("b", "default"))
+        assert not asking.delete(ObjectName("v1", "Pad", "default", "a"))
+        assert not asking.delete(ObjectName("shop.dev/v1", "Site", "default", "a"))
+        assert asking.told == ["Pad a: the API has no kind Pad in v1", "Site a: HTTP 404 none"]
+    assert server.asked == ["/api/v1", "/api/v1", "/apis/shop.dev/v1"] and len(server.came) == 2
 
 
 def test_what_the_api_refuses_and_warns_of_is_told_in_order_and_in_its_words(tmp_path: Path) -> None:
@@ -187,11 +241,3 @@ def test_an_api_with_another_authoritys_certificate_is_not_trusted(tmp_path: Pat
 )  # fmt: skip
 def test_a_pod_is_ready_if_its_status_says_so_and_it_is_not_being_deleted(pod: dict[str, Any], ready: bool) -> None:
     assert is_ready(pod) is ready
-
-
-def test_a_workloads_name_is_registered_once() -> None:
-    registry = Registry()
-    registry.add(Deploy())
-    with pytest.raises(ValueError, match="a workload named 'deploy' is registered already"):
-        registry.add(Deploy())
-    assert "deploy" in WORKLOADS and WORKLOADS.names() == ("deploy",) and WORKLOADS["deploy"].wanted_pods == 6

@@ -18,7 +18,7 @@ from campaigns.clusters.sandbox.components import Profile
 from campaigns.clusters.sandbox.cri.images import BUILT_IN
 from campaigns.clusters.sandbox.furniture import FURNITURE, furniture_manifests, furniture_not_ready
 from campaigns.clusters.sandbox.manifests import system_manifests
-from campaigns.workloads.deploy import Deploy, deployment
+from campaigns.workloads.deploy import DEPLOY
 
 NODES = ("node-1", "node-2", "node-3")
 
@@ -134,17 +134,17 @@ def test_what_refuses_leaves_the_system_alone_and_the_webhook_itself() -> None:
 def test_the_golden_deployment_fits_beneath_all_limits_and_the_budget_is_about_it() -> None:
     hard = found("ResourceQuota", "workloads")["spec"]["hard"]
     (limits,) = found("LimitRange", "defaults")["spec"]["limits"]
-    assert int(hard["pods"]) > 4 * Deploy.wanted_pods
+    assert int(hard["pods"]) > 4 * DEPLOY.wanted_pods
     wanted = {kind: int(re.sub(r"\D", "", value)) for kind, value in limits["defaultRequest"].items()}
     assert wanted["cpu"] * int(hard["pods"]) <= int(hard["requests.cpu"]) * 1000
     assert wanted["memory"] * int(hard["pods"]) <= int(hard["requests.memory"].rstrip("Gi")) * 1024
     assert limits["default"].keys() == limits["defaultRequest"].keys() == {"cpu", "memory"}
-    golden = deployment(Deploy.service, Deploy.namespace, Deploy.wanted_pods)
+    golden: Any = DEPLOY.steps[0].manifest  # type: ignore[union-attr]
     budget = found("PodDisruptionBudget", "web")
-    assert budget["metadata"]["namespace"] == Deploy.namespace
+    assert budget["metadata"]["namespace"] == DEPLOY.namespaces[0]
     labels = golden["spec"]["template"]["metadata"]["labels"]
     assert budget["spec"]["selector"]["matchLabels"].items() <= labels.items()
-    assert int(found("ConfigMap", "replica-limit")["data"]["maxReplicas"]) > 4 * Deploy.wanted_pods
+    assert int(found("ConfigMap", "replica-limit")["data"]["maxReplicas"]) > 4 * DEPLOY.wanted_pods
 
 
 def test_every_node_has_its_volumes_and_the_class_is_the_default() -> None:

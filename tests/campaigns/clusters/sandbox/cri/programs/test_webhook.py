@@ -12,7 +12,7 @@ import pytest
 
 from campaigns.clusters.sandbox import pki
 from campaigns.clusters.sandbox.cri.programs.webhook import problems, review
-from campaigns.workloads.deploy import deployment
+from campaigns.workloads.objects import deployment
 from tests.campaigns.clusters.sandbox.cri.programs.served import Asking, free_port, serving, write_tls
 from tests.conftest import wait_until
 

@@ -1,0 +1,33 @@
+"""A stand-in for the stored state: objects of one moment, as campaigns.observers.history tells them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+from campaigns.observers.history import History, StoredObject
+from injector.identity import IdentityTracker
+
+__all__ = ["state"]
+
+
+class _State:
+    def __init__(self, objects: list[StoredObject]) -> None:
+        self._objects = objects
+
+    def of_kind(self, kind: str) -> list[StoredObject]:
+        return [stored for stored in self._objects if stored.who.kind == kind]
+
+    def objects(self, kind: str, namespace: str) -> list[StoredObject]:
+        return [stored for stored in self.of_kind(kind) if stored.who.namespace == namespace]
+
+
+def state(*manifests: Mapping[str, Any] | bytes) -> History:
+    """Objects as JSON, which a stored value may be; bytes are stored as they are, as a Pod's."""
+    tracker, objects = IdentityTracker(), []
+    for number, manifest in enumerate(manifests):
+        value = manifest if isinstance(manifest, bytes) else json.dumps(manifest).encode()
+        key = f"/registry/pods/default/broken-{number}" if isinstance(manifest, bytes) else f"/registry/x/{number}"
+        objects.append(StoredObject(key, tracker.seen(key, value), value))
+    return cast(History, _State(objects))

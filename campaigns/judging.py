@@ -9,8 +9,8 @@ import dataclasses
 import traceback
 from collections.abc import Sequence
 
+from campaigns.executor import Result
 from campaigns.record import ExperimentRecord, IncidentMatch
-from campaigns.runner import Result
 from classifiers.golden import Baseline
 from classifiers.judge import judge, judge_goldens
 from classifiers.numbers import MIN_GOLDENS

@@ -1,106 +1,55 @@
-"""Runs a plan on sandboxes side by side, and hands every result on as it comes.
+"""Runs experiments on sandboxes of this machine, side by side, and hands every result on as it comes.
 
-The executor is a Protocol: `Executor` takes experiments and yields results, whatever it runs them on. `LocalExecutor`
-is the one that exists: N sandboxes on this machine, each with a worker (campaigns.worker) inside, talked to in JSON
-lines from this process's only thread. It judges nothing and stores nothing.
+`LocalExecutor` is the Executor (campaigns.executor) that exists: N slots (campaigns.slots), each with a sandbox and a
+worker (campaigns.worker) inside, talked to in JSON lines from this process's only thread. It judges nothing and stores
+nothing. What goes wrong with a sandbox is dealt with here:
 
-All sandboxes die with this process, by the kernel's doing; `LocalExecutor.close` ends them in order.
+    an experiment takes longer than its limit      the sandbox is replaced, the attempt has failed
+    a worker says nothing (stopped, hung)          the same; one that starts is replaced, too
+    a sandbox does not start                       again after a back-off, the others go on; if none starts, ClusterError
+    the harness broke under an experiment          tried once more at the end, on a fresh sandbox; then it is an error
+    this process was stopped for a while           the sandboxes' limits wait for as long
+
+All decisions go by the monotonic clock. All sandboxes die with this process, by the kernel's doing; `close` ends them
+in order.
 """
 
 from __future__ import annotations
 
 import base64
+import binascii
 import contextlib
 import dataclasses
 import json
-import os
 import selectors
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from os import getpid
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from campaigns import environment
 from campaigns.clusters.sandbox import outside
+from campaigns.executor import FailedAttempt, Progress, Purpose, Result, Task
 from campaigns.experiment import Limits
-from campaigns.record import PlannedExperiment, RecordedRun, Reset
+from campaigns.record import RecordedRun, Reset
+from campaigns.slots import Patience, Slot, Stage
 from campaigns.uninterrupted import uninterrupted
-from classifiers.observation import Observation
 from classifiers.record import observation_from_json
-from injector.channels.recording import Recorded, recorded_from_json
-from injector.errors import ClusterError
+from injector.channels.recording import recorded_from_json
+from injector.errors import ClusterError, MutineerError
 from injector.rules_json import rule_to_json
 from injector.targets import Channel
 
-__all__ = ["Executor", "LocalExecutor", "Progress", "Result", "sandboxes_side_by_side"]
+__all__ = ["LocalExecutor"]
 
-_SANDBOX_BYTES = 1_600 << 20
-"""Memory of one sandbox under load: 960 MB were measured (control-plane notes), and pods and probes come on top."""
-_BOOT_WITHIN_S = 120.0
-_BOOTS_IN_A_ROW = 2
-"""A sandbox that does not start twice in a row will not start the third time either."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What came of one experiment. Exactly one of `observation` and `error` is set. `seconds` with its reset."""
-
-    planned: PlannedExperiment
-    observation: Observation | None
-    error: str | None
-    reset: Reset | None
-    seconds: float
-    sandbox: str
-    recorded: Mapping[Channel, Recorded] = field(default_factory=dict)
-    """Of a RecordedRun: what passed, by channel."""
-    baseline: Mapping[str, bytes] = field(default_factory=dict)
-    """Of a RecordedRun: what was stored before it, by key."""
-
-
-class Progress(Protocol):
-    """Told what the sandboxes are doing."""
-
-    def sandbox(self, name: str, state: str) -> None:
-        """A sandbox is doing something else now; `state` in a few words."""
-
-
-class Executor(Protocol):
-    """Runs experiments, in whatever order suits it, and yields each result once. Closing it ends what still runs."""
-
-    def run(self, experiments: Sequence[PlannedExperiment]) -> Iterator[Result]: ...
-
-    def close(self) -> None: ...
-
-
-def sandboxes_side_by_side(cores: int, available_bytes: int, inotify_free: int, wanted: int) -> int:
-    """How many sandboxes a machine bears: one a core (a golden run keeps most of one busy), as memory and the kernel's
-    limit on inotify allow, and no more than there are experiments."""
-    watched = inotify_free // environment.INOTIFY_PER_SANDBOX
-    return max(1, min(cores, available_bytes // _SANDBOX_BYTES, watched, wanted))
-
-
-def _recorded(said: Any) -> dict[str, Any]:
-    """A worker's `recorded` as a Result has it."""
-    channels = {Channel(name): recorded_from_json(each) for name, each in said.get("channels", {}).items()}
-    baseline = {key: base64.b64decode(value) for key, value in said.get("baseline", {}).items()}
-    return {"recorded": channels, "baseline": baseline}
-
-
-@dataclass(slots=True)
-class _Sandbox:
-    name: str
-    launched: outside.Launched
-    deadline: float
-    began: float
-    ready: bool = False
-    task: PlannedExperiment | None = None
-    buffer: bytes = b""
-    pending: Result | None = None
-    """Finished, but its reset (recreate) is still under way."""
-    says: list[str] = field(default_factory=list)
+_LOOK_S = 0.2
+"""How often the sandboxes' limits are looked at."""
+_AWAY_S = 2.0
+"""A look that comes so much later than it should means that this process was stopped, or had much else to do."""
+_RESISTS_S = 10.0
+"""A killed sandbox is gone within a second; past this the process can't be ended, and that is told."""
 
 
 class LocalExecutor:
@@ -117,190 +66,335 @@ class LocalExecutor:
         progress: Progress,
         logs: Path,
         worker: str = "campaigns.worker",
+        patience: Patience | None = None,
     ) -> None:
         self._binaries, self._settings = dict(binaries), settings
-        self._limits, self._experiment_s = limits, experiment_s
+        self._limits, self._experiment_s = dataclasses.asdict(limits), experiment_s
         self._parallel, self._progress, self._logs, self._worker = parallel, progress, logs, worker
+        self._patience = patience or Patience()
         self._selector = selectors.DefaultSelector()
-        self._sandboxes: list[_Sandbox] = []
-        self._queue: deque[PlannedExperiment] = deque()
-        self._results: deque[Result] = deque()
-        self._failed_boots = 0
+        self._slots: list[Slot] = []
+        self._queue: deque[Task] = deque()
+        self._fresh: deque[Task] = deque()
+        self._results: deque[Result | FailedAttempt] = deque()
+        self._finishing = self._told_finishing = False
+        self._next_launch = 0.0
+        self._looked = time.monotonic()
+        self._hears: Mapping[str, Callable[..., None]] = {
+            "booting": self._booting, "ready": self._ready, "phase": self._phase, "done": self._done,
+            "error": self._error, "alive": lambda slot: None,
+        }  # fmt: skip
 
-    def run(self, experiments: Sequence[PlannedExperiment]) -> Iterator[Result]:
-        """ClusterError if sandboxes do not start at all."""
-        self._queue.extend(experiments)
-        with uninterrupted():
-            for number in range(1, min(self._parallel, len(experiments)) + 1):
-                self._launch(f"run-{os.getpid()}-{number}")
-        while self._results or self._queue or any(s.task or s.pending for s in self._sandboxes):
+    # the Protocol
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Result | FailedAttempt]:
+        """ClusterError if sandboxes do not start at all. May be called again: the sandboxes are still there."""
+        self._queue.extend(task for task in tasks if not task.fresh)
+        self._fresh.extend(task for task in tasks if task.fresh)
+        for number in range(len(self._slots) + 1, min(self._parallel, len(tasks)) + 1):
+            self._slots.append(Slot(f"run-{getpid()}-{number}"))
+        self._looked = time.monotonic()
+        while True:
             while self._results:
                 yield self._results[0]
                 self._results.popleft()  # only now: whoever took it may have been interrupted before it was kept
+            if not self._work_left() and not any(slot.task or slot.pending for slot in self._slots):
+                return
             self._turn()
+
+    def finish(self) -> None:
+        """Begins nothing more. From a signal handler, too."""
+        self._finishing = True
 
     def close(self) -> None:
         """Ends every sandbox, even if one of them resists (its error is raised at the end)."""
-        self._results.extend(s.pending for s in self._sandboxes if s.pending)
+        slots, self._slots = self._slots, []
+        self._results.extend(slot.pending for slot in slots if slot.pending)
         with uninterrupted(), contextlib.ExitStack() as ends:
             ends.callback(self._selector.close)
-            for sandbox in self._sandboxes:
-                ends.callback(self._end, sandbox)
-            self._sandboxes = []
+            for slot in slots:
+                ends.callback(slot.end)
+                ends.callback(self._deaf, slot)
 
-    def unfinished(self) -> Iterator[Result]:
+    def unfinished(self) -> Iterator[Result | FailedAttempt]:
         """After `close`: results that were not yet handed over, or not yet kept, when `run` was left (the last one
         may have been): the experiments are done, and must not be lost."""
         yield from self._results
 
-    def _launch(self, name: str, *, pending: Result | None = None, began: float | None = None) -> None:
-        config = outside.prepare(name, binaries=self._binaries, **self._settings)
-        launched = outside.launch(config, self._worker, pipes=True, dies_with_us=True)
-        now = time.monotonic()
-        sandbox = _Sandbox(name, launched, now + _BOOT_WITHIN_S, began or now, pending=pending)
-        assert launched.process.stdout is not None
-        os.set_blocking(launched.process.stdout.fileno(), False)
-        self._selector.register(launched.process.stdout, selectors.EVENT_READ, sandbox)
-        self._sandboxes.append(sandbox)
-        self._progress.sandbox(name, "starting")
+    # a look at everything
+
+    def _work_left(self) -> bool:
+        return not self._finishing and bool(self._queue or self._fresh)
 
     def _turn(self) -> None:
-        readable = self._selector.select(timeout=0.5)  # the one place where an interrupt comes through
+        readable = self._selector.select(timeout=_LOOK_S)  # the one place where an interrupt comes through
         with uninterrupted():
+            self._allow_for_absence()
             for key, _ in readable:
-                self._read(key.data)
-            now = time.monotonic()
-            for sandbox in [s for s in self._sandboxes if now > s.deadline]:
-                what = "the experiment" if sandbox.ready else "the sandbox's start"
-                self._lost(sandbox, f"{what} did not end in time; last seen: {' → '.join(sandbox.says[-3:])}")
+                if key.data.stage is not Stage.ENDING:
+                    self._read(key.data)
+            if self._finishing and not self._told_finishing:
+                self._tell_finishing()
+            for slot in self._slots:
+                self._look_at(slot, time.monotonic())
 
-    def _read(self, sandbox: _Sandbox) -> None:
-        stdout = sandbox.launched.process.stdout
-        assert stdout is not None
-        data = os.read(stdout.fileno(), 1 << 20)
-        if not data:
-            self._lost(sandbox, "its first process ended")
+    def _allow_for_absence(self) -> None:
+        now = time.monotonic()
+        away_s, self._looked = now - self._looked - _LOOK_S, now
+        if away_s > _AWAY_S:
+            for slot in self._slots:
+                slot.allow(away_s)
+
+    def _tell_finishing(self) -> None:
+        self._told_finishing = True
+        busy = [slot for slot in self._slots if slot.stage is Stage.BUSY]
+        longest = max((slot.deadline - time.monotonic() for slot in busy), default=0.0)
+        if busy:
+            self._progress.note(f"finishing what is under way: {len(busy)} experiments, {longest:.0f} s at most")
+
+    def _look_at(self, slot: Slot, now: float) -> None:
+        if (why := slot.overdue(now, self._patience.silence_s)) is not None:
+            self._lost(slot, why)
+        if slot.stage is Stage.ENDING:
+            self._await_end(slot, now)
+        elif slot.stage is Stage.IDLE and self._work_left():
+            self._next(slot)
+        if slot.stage is Stage.EMPTY and self._work_left() and self._lacks_sandboxes():
+            if now >= max(slot.not_before, self._next_launch):
+                self._launch(slot)
+        elif slot.pending is not None and (slot.stage is Stage.EMPTY or not self._work_left()):
+            self._release(slot, "")  # nobody needs the fresh one
+
+    def _lacks_sandboxes(self) -> bool:
+        """Whether more is to be done than those that start will take."""
+        starting = sum(slot.stage is Stage.STARTING for slot in self._slots)
+        return len(self._queue) + len(self._fresh) > starting
+
+    def _await_end(self, slot: Slot, now: float) -> None:
+        if slot.deadline == float("inf"):
+            slot.deadline = now + _RESISTS_S
+        if slot.gone():
+            slot.end()
+        elif now > slot.deadline:
+            self._progress.note(f"{slot.name} was killed and does not end; it is left behind")
+            slot.abandon()
+
+    def _launch(self, slot: Slot) -> None:
+        self._next_launch = time.monotonic() + self._patience.apart_s
+        try:
+            descriptor = slot.launch(self._binaries, self._settings, self._worker, patience=self._patience)
+        except (MutineerError, OSError) as error:
+            self._failed_start(slot, str(error))
             return
-        *lines, sandbox.buffer = (sandbox.buffer + data).split(b"\n")
-        for line in lines:
-            message = json.loads(line)
-            getattr(self, f"_{message.pop('said')}")(sandbox, **message)
-            if sandbox not in self._sandboxes:
-                return
+        self._selector.register(descriptor, selectors.EVENT_READ, slot)
+        self._progress.sandbox(slot.name, "starting")
 
     # what a worker says
 
-    def _booting(self, sandbox: _Sandbox, line: str) -> None:
-        self._say(sandbox, line)
+    def _read(self, slot: Slot) -> None:
+        lines = slot.lines()
+        if lines is None:
+            self._lost(slot, "its first process ended")
+        for line in lines or ():
+            try:
+                message = json.loads(line)
+                hear = self._hears[message.pop("said")]
+            except (ValueError, KeyError, AttributeError):
+                self._lost(slot, f"its worker said what nobody understands: {line[:200]!r}")
+                return
+            hear(slot, **message)
+            if slot.stage is Stage.ENDING:
+                return
 
-    def _ready(self, sandbox: _Sandbox, seconds: float) -> None:
-        sandbox.ready, self._failed_boots = True, 0
-        if (pending := sandbox.pending) is not None:
-            took = time.monotonic() - sandbox.began
-            reset = Reset(
-                "recreate", round(took, 3), f"{pending.reset.proof if pending.reset else ''}; a fresh sandbox"
-            )
-            self._results.append(dataclasses.replace(pending, reset=reset, seconds=pending.seconds + took))
-            sandbox.pending = None
-        self._next(sandbox)
+    def _booting(self, slot: Slot, line: str) -> None:
+        self._say(slot, line)
 
-    def _phase(self, sandbox: _Sandbox, id: str, phase: str) -> None:
-        assert sandbox.task is not None
-        self._say(sandbox, f"{phase}: {'golden run' if sandbox.task.golden else sandbox.task.why or id}")
+    def _ready(self, slot: Slot, seconds: float) -> None:
+        slot.failed_starts, slot.stage, slot.deadline = 0, Stage.IDLE, float("inf")
+        if slot.pending is not None:
+            self._release(slot, "; a fresh sandbox")
+        else:
+            slot.watch.enter("idle", time.monotonic())
+        self._next(slot)
+
+    def _phase(self, slot: Slot, id: str, phase: str, at: float | None = None) -> None:
+        if slot.task is None:
+            return
+        slot.watch.enter(phase, time.monotonic() if at is None else at)
+        planned = slot.task.planned
+        self._say(slot, f"{phase}: {'golden run' if planned.golden else planned.why or id}")
 
     def _done(
-        self, sandbox: _Sandbox, id: str, observation: Any, reset: Any, why: str | None, recorded: Any = None
+        self,
+        slot: Slot,
+        id: str,
+        observation: Any,
+        reset: Any,
+        why: str | None,
+        trace: str | None = None,
+        recorded: Any = None,
     ) -> None:
-        planned, sandbox.task = sandbox.task, None
-        assert planned is not None and planned.id == id
-        result = Result(
-            planned=planned,
-            observation=observation_from_json(observation),
-            error=None,
-            reset=Reset(**reset) if reset else Reset("recreate", 0.0, why or ""),
-            seconds=time.monotonic() - sandbox.began,
-            sandbox=sandbox.name,
-            **_recorded(recorded or {}),
-        )
+        now, (task, slot.task) = time.monotonic(), (slot.task, None)
+        if task is None or task.planned.id != id:
+            slot.task = task
+            self._lost(slot, f"its worker did {id}, which it was not asked for")
+            return
+        began = slot.began
+        times = slot.watch.take("idle" if reset else "resetting", now)
+        if reset:
+            self._next(slot)  # first of all: reading what was seen takes a while
+        try:
+            result = Result(
+                planned=task.planned,
+                observation=observation_from_json(observation),
+                error=None,
+                reset=Reset(**reset) if reset else Reset("recreate", 0.0, why or ""),
+                seconds=now - began,
+                sandbox=slot.name,
+                purpose=task.purpose,
+                trace=base64.b64decode(trace, validate=True) if trace is not None else None,
+                times=times,
+                **_recorded(recorded or {}),
+            )
+        except (MutineerError, TypeError, binascii.Error) as error:
+            self._failed(task, f"what the worker told can't be read: {error}", slot, now - began, times)
+            if not reset:
+                self._replace(slot)
+            return
         if reset:
             self._results.append(result)
-            self._next(sandbox)
         else:
-            self._recreate(sandbox, result)
+            slot.pending, slot.began = result, now
+            self._replace(slot)
 
-    def _error(self, sandbox: _Sandbox, id: str | None, error: str) -> None:
-        self._lost(sandbox, error)
+    def _error(self, slot: Slot, id: str | None, error: str) -> None:
+        self._lost(slot, error)
 
     # what follows from it
 
-    def _say(self, sandbox: _Sandbox, state: str) -> None:
-        sandbox.says.append(state)
-        self._progress.sandbox(sandbox.name, state)
+    def _say(self, slot: Slot, state: str) -> None:
+        slot.says.append(state)
+        self._progress.sandbox(slot.name, state)
 
-    def _next(self, sandbox: _Sandbox) -> None:
-        now = time.monotonic()
-        if not self._queue:
-            sandbox.deadline = float("inf")
-            self._say(sandbox, "idle")
+    def _next(self, slot: Slot) -> None:
+        """Gives an idle sandbox something to do; one that has been used makes way where only a fresh one will do."""
+        if not self._finishing and self._queue:
+            task = self._queue.popleft()
+        elif not self._finishing and self._fresh and not slot.used:
+            task = self._fresh.popleft()
+        else:
+            slot.stage, slot.deadline = Stage.IDLE, float("inf")
+            if not self._finishing and self._fresh and self._lacks_sandboxes():
+                self._replace(slot)
+            else:
+                self._say(slot, "idle")
             return
-        sandbox.task = task = self._queue.popleft()
-        sandbox.began, sandbox.deadline = now, now + self._experiment_s
-        limits = dataclasses.asdict(self._limits)
-        rule = rule_to_json(task.rule) if task.rule else None
+        now, planned = time.monotonic(), task.planned
+        slot.task, slot.stage, slot.used = task, Stage.BUSY, True
+        slot.began, slot.deadline = now, now + self._experiment_s
+        rule = rule_to_json(planned.rule) if planned.rule else None
         message: dict[str, Any] = {
             "do": "run",
-            "id": task.id,
-            "workload": task.workload,
+            "id": planned.id,
+            "workload": planned.workload,
             "rule": rule,
-            "limits": limits,
+            "limits": self._limits,
         }
-        if isinstance(task, RecordedRun):
-            message["record"] = [channel.value for channel in task.record]
-        stdin = sandbox.launched.process.stdin
-        assert stdin is not None
+        if isinstance(planned, RecordedRun):
+            message["record"] = [channel.value for channel in planned.record]
         with contextlib.suppress(BrokenPipeError):  # it has just ended: its stdout will tell
-            stdin.write(json.dumps(message).encode() + b"\n")
-            stdin.flush()
+            slot.tell(json.dumps(message).encode())
 
-    def _lost(self, sandbox: _Sandbox, why: str) -> None:
-        """Its experiment becomes an error (ours, not a finding); another sandbox takes its place."""
-        log = sandbox.launched.config.logs / "sandbox.log"
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:]) if log.exists() else ""
-        if not sandbox.ready:
-            self._failed_boots += 1
-            if self._failed_boots >= _BOOTS_IN_A_ROW:
-                self._keep_logs(sandbox)
-                raise ClusterError(f"sandboxes do not start: {why}\n{tail}\nlogs in {self._logs}")
-        result = sandbox.pending
-        if sandbox.task is not None:
-            self._keep_logs(sandbox)
-            result = Result(
-                planned=sandbox.task,
+    def _release(self, slot: Slot, how: str) -> None:
+        """The result that waited for its fresh sandbox waits no more: it is there, or nobody needs it."""
+        assert slot.pending is not None
+        result, now = slot.pending, time.monotonic()
+        took = now - slot.began if how else 0.0
+        proof = f"{result.reset.proof if result.reset else ''}{how}"
+        times = slot.watch.take("idle" if how else "boot", now)
+        whole = {part: round(times.get(part, 0.0) + result.times.get(part, 0.0), 3) for part in {*result.times, *times}}
+        reset = Reset("recreate", round(took, 3), proof)
+        self._results.append(dataclasses.replace(result, reset=reset, seconds=result.seconds + took, times=whole))
+        slot.pending = None
+
+    def _lost(self, slot: Slot, why: str) -> None:
+        """Its experiment is tried again, or an error (ours, not a finding); another sandbox takes its place."""
+        said = f"{why}\n{slot.last_words()}".strip()
+        if slot.stage is Stage.STARTING:
+            self._keep_logs(slot, slot.name)
+            self._failed_start(slot, said)
+        elif slot.task is not None:
+            task, slot.task = slot.task, None
+            self._keep_logs(slot, _log_name(task))
+            now = time.monotonic()
+            self._failed(task, said, slot, now - slot.began, slot.watch.take("boot", now))
+        self._replace(slot)
+
+    def _failed(self, task: Task, why: str, slot: Slot, seconds: float, times: Mapping[str, float]) -> None:
+        """Quarantine: an experiment under which the harness broke twice is not tried a third time."""
+        if not task.failed:
+            self._results.append(FailedAttempt(task, why))
+            self._fresh.append(dataclasses.replace(task, failed=(why,)))
+            return
+        attempts = (*task.failed, why)
+        self._results.append(
+            Result(
+                planned=task.planned,
                 observation=None,
-                error=f"{why}\n{tail}".strip(),
+                error="\n\n".join(f"attempt {n}: {each}" for n, each in enumerate(attempts, 1)),
                 reset=Reset("recreate", 0.0, "the harness failed"),
-                seconds=time.monotonic() - sandbox.began,
-                sandbox=sandbox.name,
+                seconds=seconds,
+                sandbox=slot.name,
+                purpose=task.purpose,
+                times=times,
             )
-        self._recreate(sandbox, result)
+        )
 
-    def _recreate(self, sandbox: _Sandbox, pending: Result | None) -> None:
-        self._progress.sandbox(sandbox.name, "being replaced by a fresh one")
-        began = time.monotonic()
-        sandbox.task, sandbox.pending = None, pending  # kept by `unfinished`, should ending or launching fail
-        self._end(sandbox)
-        if self._queue:
-            self._launch(sandbox.name, pending=pending, began=began)
-        elif pending is not None:
-            self._results.append(pending)
-        self._sandboxes.remove(sandbox)
+    def _failed_start(self, slot: Slot, why: str) -> None:
+        slot.failed_starts += 1
+        wait_s = self._patience.back_off_s(slot.failed_starts)
+        slot.not_before = time.monotonic() + wait_s
+        if slot.pending is not None:
+            self._release(slot, "")
+        if all(each.failed_starts >= self._patience.starts for each in self._slots):
+            raise ClusterError(f"sandboxes do not start: {why}\nlogs in {self._logs}")
+        if slot.failed_starts == self._patience.starts:
+            first = why.partition("\n")[0]
+            self._progress.note(f"{slot.name} does not start ({first}); it is tried again, the others go on")
+        self._progress.sandbox(slot.name, f"did not start, again in {wait_s:.0f} s")
 
-    def _end(self, sandbox: _Sandbox) -> None:
-        stdout = sandbox.launched.process.stdout
+    def _replace(self, slot: Slot) -> None:
+        """Ends its sandbox; a look later finds it empty, and launches another if there is work for it."""
+        if slot.stage not in (Stage.ENDING, Stage.EMPTY):
+            if slot.failed_starts == 0:
+                self._progress.sandbox(slot.name, "being replaced by a fresh one")
+            self._deaf(slot)
+            slot.kill()
+
+    def _deaf(self, slot: Slot) -> None:
+        stdout = slot.launched.process.stdout if slot.launched is not None else None
         if stdout is not None and not stdout.closed:
-            self._selector.unregister(stdout)
-        sandbox.launched.end()
+            with contextlib.suppress(KeyError):  # it is so already
+                self._selector.unregister(stdout)
 
-    def _keep_logs(self, sandbox: _Sandbox) -> None:
-        name = sandbox.task.id if sandbox.task else sandbox.name
-        shutil.copytree(sandbox.launched.config.logs, self._logs / name, dirs_exist_ok=True)
+    def _keep_logs(self, slot: Slot, name: str) -> None:
+        if slot.launched is not None:
+            try:
+                shutil.copytree(slot.launched.config.logs, self._logs / name, dirs_exist_ok=True)
+            except OSError as error:  # a full disk, say: the store will tell
+                self._progress.note(f"the logs of {name} can't be kept: {error}")
+
+
+def _recorded(said: Any) -> dict[str, Any]:
+    """A worker's `recorded` as a Result has it."""
+    channels = {Channel(name): recorded_from_json(each) for name, each in said.get("channels", {}).items()}
+    baseline = {key: base64.b64decode(value) for key, value in said.get("baseline", {}).items()}
+    return {"recorded": channels, "baseline": baseline}
+
+
+def _log_name(task: Task) -> str:
+    """Below the run's logs: ID of a first attempt, ID-2 of the second, ID-replay of a repeat."""
+    parts = [task.planned.id]
+    parts += [task.purpose.value] if task.purpose is not Purpose.PLANNED else []
+    parts += ["2"] if task.failed else []
+    return "-".join(parts)

@@ -7,7 +7,8 @@ of a rule "record": [channel, …] asks for what passes there.
 Out on stdout, `said` one of:
     booting  {"line"}                 what the boot is doing
     ready    {"seconds"}              booted and proven clean
-    phase    {"id", "phase"}          driving, settling, canary, resetting, …
+    alive    {}                       once a second, for as long as crashed components are looked for
+    phase    {"id", "phase", "at"}    arming, driving, settling, canary, resetting, telling, …; at: monotonic seconds
     done     {"id", "observation", "trace", "reset": {"rung", "seconds", "proof"} or null, "why"}
                                       trace: base64 of classifiers.trace's bytes. reset null: the cluster must be
                                       recreated, `why` tells why; the worker ends;
@@ -26,6 +27,7 @@ import os
 import shutil
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,6 +50,9 @@ __all__ = ["lingers", "main"]
 
 _TEND_S = 0.2
 """How soon a crashed component is started again; the kubelet notices its static pods once a second."""
+_ALIVE_S = 1.0
+_TENDED_WITHIN_S = 15.0
+"""A look at all components takes milliseconds; a thread that has not come back for so long hangs."""
 _IN_VOLUMES = ("/registry/configmaps/", "/registry/secrets/")
 _ROLLBACK_WITHIN_S = 12.0
 """A rollback takes under a second and the pods' end as long; past this a fresh sandbox (10 s) is quicker."""
@@ -87,12 +92,20 @@ class _Worker:
         self._sandbox = Sandbox(self._config)
         self._out = out
         self._stop = threading.Event()
+        self._saying = threading.Lock()
+        self._tended: float | None = None
 
     def say(self, said: str, **values: Any) -> None:
-        self._out.write(json.dumps({"said": said, **values}) + "\n")
-        self._out.flush()
+        line = json.dumps({"said": said, **values}) + "\n"
+        with self._saying:
+            self._out.write(line)
+            self._out.flush()
+
+    def _phase(self, name: str, phase: str) -> None:
+        self.say("phase", id=name, phase=phase, at=time.monotonic())
 
     def run(self, tasks: TextIO) -> None:
+        threading.Thread(target=self._pulse, name="pulse", daemon=True).start()
         times = self._sandbox.boot(lambda line: self.say("booting", line=line))
         keyspace = KeySpace(self._sandbox.etcd_address, self._sandbox.etcd_tls)
         baseline = self._sandbox.take_baseline(keyspace)
@@ -120,18 +133,19 @@ class _Worker:
             rule_from_json(task["rule"]) if task["rule"] else None,
             limits=Limits(**task["limits"]),
             undo=self._config.work / "undo",
-            phase=lambda phase: self.say("phase", id=name, phase=phase),
+            phase=lambda phase: self._phase(name, phase),
             record=tuple(Channel(channel) for channel in task.get("record", ())),
         )
         observation = experiment.run()
         reset, why = None, lingers(observation) or "; ".join(self._sandbox.caps) or None
         if why is None:
-            self.say("phase", id=name, phase="resetting")
+            self._phase(name, "resetting")
             try:
                 reset = self._sandbox.rollback(keyspace, within_s=_ROLLBACK_WITHIN_S)
             except ClusterError as error:
                 why = str(error)
             shutil.rmtree(self._config.work / "undo", ignore_errors=True)  # the rollback has undone it
+        self._phase(name, "telling")
         self.say(
             "done",
             id=name,
@@ -147,9 +161,19 @@ class _Worker:
         try:
             while not self._stop.wait(_TEND_S):
                 self._sandbox.tend()
+                self._tended = time.monotonic()
         except Exception:  # noqa: BLE001 - a thread that nobody joins: components that are not tended look like outages
             self.say("error", id=None, error=traceback.format_exc())
             os._exit(3)
+
+    def _pulse(self) -> None:
+        """Not of the thread that tends: a runner that does not read must not keep that one from its work."""
+        while not self._stop.wait(_ALIVE_S):
+            if self._tended is None or time.monotonic() - self._tended < _TENDED_WITHIN_S:
+                try:
+                    self.say("alive")
+                except OSError:  # nobody reads any more: this process ends with its parent
+                    return
 
     def end(self) -> None:
         self._stop.set()

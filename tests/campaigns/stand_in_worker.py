@@ -1,7 +1,9 @@
 """A stand-in for campaigns.worker: speaks its JSON lines without a cluster. What an experiment does is in its
-workload: `ok`, `recreate`, `error`, `die`, `hang`, `dirty` (dies between done and the next). Fails its start while
-the environment says so: STAND_IN_BOOTS names a file with one word (`ok`, `fail`) a start, taken from its front. What it
-saw is the JSON in the file STAND_IN_OBSERVATION. Imports nothing of the project: it has to start quickly."""
+workload: `ok`, `recreate`, `error`, `die`, `hang`, `dirty` (dies between done and the next), `gibberish`, `traced`,
+`waits` (until the file STAND_IN_GO is there), `once-…` (that, but only the first time: it leaves a file beside
+STAND_IN_OBSERVATION). Any other is `ok`. Fails its start while the
+environment says so: STAND_IN_BOOTS names a file with one word (`ok`, `fail`, `hang`) a start, taken from its front.
+What it saw is the JSON in the file STAND_IN_OBSERVATION. Imports nothing of the project: it has to start quickly."""
 
 from __future__ import annotations
 
@@ -30,7 +32,16 @@ def starts() -> str:
 def run(task: dict[str, Any]) -> bool:
     """False where the worker ends after it."""
     name, what = task["id"], task["workload"]
-    say("phase", id=name, phase="driving")
+    say("phase", id=name, phase="driving", at=time.monotonic())
+    if what.startswith("once-"):
+        before = Path(os.environ["STAND_IN_OBSERVATION"]).with_name(f"before-{name}")
+        what = "ok" if before.exists() else what.removeprefix("once-")
+        before.touch()
+    if what == "gibberish":
+        print("Killed", flush=True)
+    if what == "waits":
+        while not Path(os.environ["STAND_IN_GO"]).exists():
+            time.sleep(0.01)
     if what == "die":
         print("the last words", file=sys.stderr, flush=True)
         os._exit(9)
@@ -42,8 +53,9 @@ def run(task: dict[str, Any]) -> bool:
     reset = None if what == "recreate" else {"rung": "rollback", "seconds": 0.1, "proof": "7 keys equal"}
     why = "etcd had ended" if reset is None else None
     seen = json.loads(Path(os.environ["STAND_IN_OBSERVATION"]).read_text())
-    seen["observation"] |= {"workload": what, "wanted_pods": len(task["limits"])}
-    say("done", id=name, observation=seen, reset=reset, why=why)
+    seen["observation"] |= {"workload": task["workload"], "wanted_pods": len(task["limits"])}
+    trace = {"trace": "dHJhY2U="} if what == "traced" else {}
+    say("done", id=name, observation=seen, reset=reset, why=why, **trace)
     if what == "dirty":
         os._exit(9)
     return reset is not None
@@ -53,9 +65,12 @@ def main(folder: Path, lock: int) -> int:
     os.set_inheritable(lock, False)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # a namespace's first process has no default for it
     say("booting", line="starting nothing")
-    if starts() == "fail":
+    start = starts()
+    if start == "fail":
         print("no cluster today", file=sys.stderr, flush=True)
         return 3
+    if start == "hang":
+        time.sleep(600)
     say("ready", seconds=0.0)
     return next((0 for line in sys.stdin if not run(json.loads(line))), 0)
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from campaigns import judging
+from campaigns.executor import Result
 from campaigns.judging import Bench
 from campaigns.record import PlannedExperiment, Reset
-from campaigns.runner import Result
 from classifiers.observation import Observation
 from classifiers.verdict import OrchestratorFailure, State
 from failure_db.catalogue import load

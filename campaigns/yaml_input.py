@@ -17,11 +17,12 @@ from injector.rules import JSONValue
 __all__ = ["parse_yaml"]
 
 
-def parse_yaml(text: str, *, file: str) -> JSONValue:
+def parse_yaml(text: str, *, file: str, dates_as_text: bool = False) -> JSONValue:
     """The document as plain values. InputError with file, line and column (both from 1) of everything that is wrong:
-    all duplicate keys at once, or the one place where it stops being YAML. An empty text is None."""
+    all duplicate keys at once, or the one place where it stops being YAML. An empty text is None. `dates_as_text`: a
+    date that is not quoted is no mistake, but the text that it was written as."""
     try:
-        loader = _Loader(text)
+        loader = (_DatesAsText if dates_as_text else _Loader)(text)
         try:
             value = loader.get_single_data()
         finally:
@@ -54,6 +55,17 @@ class _Loader(yaml.SafeLoader):
                     )
                 seen.setdefault(name, key)
         return super().construct_mapping(node, deep=deep)
+
+
+class _DatesAsText(_Loader):
+    """What looks like a date is a text."""
+
+
+def _as_text(loader: _DatesAsText, node: yaml.ScalarNode) -> str:
+    return str(loader.construct_scalar(node))
+
+
+_DatesAsText.add_constructor("tag:yaml.org,2002:timestamp", _as_text)
 
 
 def _where(error: yaml.YAMLError) -> tuple[str, str]:

@@ -8,15 +8,16 @@ import click
 
 __all__ = ["SCHEMAS", "command"]
 
-SCHEMAS = ("spec", "cluster", "show")
-"""spec: a campaign's YAML file; cluster: the file of `mutineer sandbox up --config`; show: the output of `mutineer
-show RUN --json`. Files in mutineer/schemas."""
+SCHEMAS = ("spec", "cluster", "gate", "show")
+"""spec: a campaign's YAML file; cluster: the file of `mutineer sandbox up --config`; gate: that of `mutineer gate
+--policy`; show: the output of `mutineer show RUN --json`. Files in mutineer/schemas."""
 
 
 @click.command("schema")
 @click.argument("name", type=click.Choice(SCHEMAS))
 def command(name: str) -> None:
-    """Print a JSON Schema: of a campaign's YAML file (spec), of a sandbox's (cluster), or of `show --json` (show).
+    """Print a JSON Schema: of a campaign's YAML file (spec), of a sandbox's (cluster), of a gate's policy (gate), or of
+    `show --json` (show).
 
     \b
     Example:

@@ -109,7 +109,7 @@ def test_the_json_of_a_run_is_valid_against_the_schema_that_the_command_prints(r
 def test_the_schema_of_the_spec_is_printed_and_of_nothing_else() -> None:
     printed = CliRunner().invoke(schema.command, ["spec"], catch_exceptions=False).output
     assert json.loads(printed)["title"] == "CampaignSpec"
-    assert CliRunner().invoke(schema.command, ["gate"]).exit_code == 2
+    assert CliRunner().invoke(schema.command, ["run"]).exit_code == 2
 
 
 @pytest.mark.parametrize(

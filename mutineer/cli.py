@@ -25,7 +25,7 @@ except ModuleNotFoundError:
 __all__ = ["cli", "main"]
 
 COMMANDS = (
-    "doctor", "assets", "sandbox", "inject", "quickstart", "run", "show", "report", "gate",
+    "doctor", "assets", "sandbox", "inject", "quickstart", "run", "show", "report", "gate", "export",
     "incidents", "faults", "fields", "decode", "encode", "schema", "completion",
 )  # fmt: skip
 _IN_ONE_FILE = {"decode": "codec", "encode": "codec", "fields": "codec"}

@@ -9,6 +9,7 @@ import click
 
 __all__ = [
     "complete_experiments",
+    "complete_formats",
     "complete_presets",
     "complete_runs",
     "complete_sandboxes",
@@ -57,3 +58,10 @@ def complete_specs(context: click.Context, parameter: click.Parameter, incomplet
     from click.shell_completion import CompletionItem
 
     return [*complete_presets(context, parameter, incomplete), CompletionItem(incomplete, type="file")]
+
+
+def complete_formats(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """What a run can be exported as."""
+    from mutineer.exports import FORMATS
+
+    return [name for name in FORMATS.names() if name.startswith(incomplete)]

@@ -82,6 +82,13 @@ def gate_of(run: Run, policy: GatePolicy, records: Sequence[ExperimentRecord], *
     return evaluate(policy, run.plan.experiments, cases, today=today)
 
 
+def _argument(run: Run) -> str:
+    """The run, as a command finds it from here."""
+    from campaigns.run_folder import RUNS
+
+    return run.folder.name if run.folder.parent == RUNS else str(run.folder)
+
+
 def _sentences(run: Run) -> dict[str, str]:
     from mutineer.report.sentences import what_was_done
 
@@ -115,7 +122,7 @@ def _document(run: Run, gate: Gate, records: dict[str, ExperimentRecord]) -> dic
             "verdict": verdict.state.value if verdict else None,
             "orchestrator": verdict.orchestrator.value if verdict and verdict.orchestrator else None,
             "client": verdict.client.value if verdict and verdict.client else None,
-            "show": f"mutineer show {run.folder.name} {identifier}",
+            "show": f"mutineer show {_argument(run)} {identifier}",
         }
 
     return {
@@ -192,6 +199,7 @@ def _print_checks(console: Console, checks: Sequence[Check]) -> None:
 
 
 def _print_offending(console: Console, run: Run, gate: Gate, records: dict[str, ExperimentRecord]) -> None:
+    from rich.padding import Padding
     from rich.text import Text
 
     from mutineer.report.sentences import what_was_done
@@ -202,9 +210,9 @@ def _print_offending(console: Console, run: Run, gate: Gate, records: dict[str, 
         console.print()
         console.print(Text.assemble((identifier, "bold cyan"), f"  {_ended(records.get(identifier))}"))
         if rule is not None:
-            console.print(Text(f"  {what_was_done(rule, None)}"))
+            console.print(Padding(Text(what_was_done(rule, None)), (0, 0, 0, 2)))
         if identifier in records:
-            console.print(Text(f"  mutineer show {run.folder.name} {identifier}", style="dim"), soft_wrap=True)
+            console.print(Text(f"  mutineer show {_argument(run)} {identifier}", style="dim"), soft_wrap=True)
     more = len(gate.offending) - _SHOWN
     if more > 0:
         console.print(Text(f"\n… and {more} more; --json has them all"))

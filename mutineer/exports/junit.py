@@ -1,5 +1,5 @@
 """JUnit XML, as CI systems read it: after the schema that Jenkins' xUnit plugin publishes (junit-10.xsd, xunit-plugin
-commit 0c375225), of which this part is used:
+commit 8c515de2), of which this part is used:
 
     <testsuites name tests failures errors time>
       <testsuite name tests failures errors skipped time timestamp>      one a workload, in the order of the plan

@@ -1,173 +1,301 @@
-"""A campaign from spec to finished record: plan, execute, judge, store. What is shown meanwhile is the view's."""
+"""A campaign from spec to finished record: plan, execute, judge, store; and what can be done with a run afterwards:
+go on with it (`resume_campaign`), do one experiment of it again (`replay_experiment`). What is shown meanwhile is the
+view's; when to stop, besides when all is done, is a `Stop`'s (campaigns.stopping).
+
+What the command line says over the spec is kept with the run, so that a resumed run is the same one.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import datetime
-import os
-import platform
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
 from campaigns.assets import Assets
-from campaigns.clusters.sandbox.components import deviations
-from campaigns.clusters.sandbox.outside import Settings
+from campaigns.capacity import sandboxes_side_by_side
 from campaigns.environment import inotify_free
+from campaigns.executor import Executor, Progress, Purpose, Task
 from campaigns.experiment import Limits
+from campaigns.host import Host, available_bytes, now, run_metadata, session_document, versions
 from campaigns.judging import Bench
 from campaigns.plan import plan
-from campaigns.record import ExperimentRecord
-from campaigns.runner import Executor, LocalExecutor, Progress, sandboxes_side_by_side
-from campaigns.spec import CampaignSpec
-from campaigns.store import Run, create_run
+from campaigns.policies import ConfirmPolicy
+from campaigns.record import ExperimentRecord, PlannedExperiment
+from campaigns.runner import LocalExecutor
+from campaigns.session import Session, SessionView, due_confirmations, missing_tasks
+from campaigns.spec import CampaignSpec, parse_spec
+from campaigns.stopping import Stop
+from campaigns.store import Run, create_run, open_run
 from failure_db.catalogue import load
+from injector.errors import HarnessError, InputError, StoreError
 from injector.rules import JSONValue
 
-__all__ = ["CampaignView", "Host", "run_campaign"]
+__all__ = ["CampaignView", "Overrides", "Replayed", "replay_experiment", "resume_campaign", "run_campaign"]
+
+Engine = Callable[..., Executor]
+"""Makes an executor of LocalExecutor's parameters."""
 
 
-class CampaignView(Progress, Protocol):
+class CampaignView(Progress, SessionView, Protocol):
     """Told how a campaign goes."""
 
-    def planned(self, *, golden: int, faults: int, sandboxes: int, folder: Path) -> None: ...
+    def planned(self, *, golden: int, faults: int, repeats: int, sandboxes: int, folder: Path, done: int) -> None:
+        """What is to be done now; `done`: experiments and golden runs of the plan that were done before."""
 
-    def finished(self, record: ExperimentRecord) -> None:
-        """One experiment is done and stored; its verdict is by the golden runs so far."""
+    def more(self, repeats: int) -> None:
+        """Findings that are to be done again, on top."""
 
     def note(self, words: str) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
-    """The machine, for records: a figure means little without it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """What the command line says over the spec; None and False: what the spec says."""
 
-    cores: int
-    memory_bytes: int
-    kernel: str
-    python: str
+    parallelism: int | None = None
+    seed: int | None = None
+    confirm: bool = False
 
-    @classmethod
-    def this(cls) -> Host:
-        pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return cls(len(os.sched_getaffinity(0)), pages, platform.release(), platform.python_version())
+    def of(self, spec: CampaignSpec) -> CampaignSpec:
+        said: dict[str, object] = {}
+        if self.parallelism is not None:
+            said["parallelism"] = self.parallelism
+        if self.seed is not None:
+            said["seed"] = self.seed
+        if self.confirm and spec.confirm is None:
+            said["confirm"] = ConfirmPolicy.model_validate({})
+        return spec.model_copy(update=said)
+
+    def over(self, earlier: Overrides) -> Overrides:
+        """These, and the earlier ones where these say nothing."""
+        return Overrides(
+            parallelism=self.parallelism or earlier.parallelism,
+            seed=earlier.seed if self.seed is None else self.seed,
+            confirm=self.confirm or earlier.confirm,
+        )
 
 
 def run_campaign(
-    spec: CampaignSpec, spec_text: str, folder: Path, assets: Assets, view: CampaignView, *, beside: Path | None = None
+    spec: CampaignSpec,
+    spec_text: str,
+    folder: Path,
+    assets: Assets,
+    view: CampaignView,
+    *,
+    beside: Path | None = None,
+    overrides: Overrides | None = None,
+    stop: Stop | None = None,
+    engine: Engine = LocalExecutor,
 ) -> Run:
-    """Runs it all into `folder`; returns the run, open. On Ctrl-C (KeyboardInterrupt goes on) all that is finished is
-    kept, and judged. `beside`: where relative paths in the spec start (None: the current folder)."""
-    the_plan, host, settings = plan(spec), Host.this(), spec.cluster.to_sandbox_settings(beside or Path.cwd())
-    parallel = _parallel(spec, host, len(the_plan.experiments))
-    run = create_run(folder, spec_text, the_plan, _metadata(spec, host, assets, settings, parallel))
-    golden = sum(e.golden for e in the_plan.experiments)
-    view.planned(golden=golden, faults=len(the_plan.experiments) - golden, sandboxes=parallel, folder=folder)
-    executor = LocalExecutor(
-        binaries=assets,
-        settings=settings,
-        limits=_limits(spec),
-        experiment_s=spec.time_limits.experiment_s,
-        parallel=parallel,
-        progress=view,
-        logs=folder / "logs",
-    )
-    bench = Bench(load())
-    with contextlib.ExitStack() as on_error:
-        on_error.callback(run.close)
-        try:
-            with _closing(executor, run, bench, view):
-                for result in executor.run(the_plan.experiments):
-                    record = bench.record(result)
-                    run.add(record)
-                    view.finished(record)
-        finally:
-            run.judge_again(bench.judged)
-            run.note("ended", _now())
-        on_error.pop_all()
+    """Runs it all into `folder`; returns the run, open. Where `stop` says so, what is under way is finished; on
+    KeyboardInterrupt, which goes on, all that is finished is kept. `beside`: where relative paths in the spec start
+    (None: the current folder)."""
+    said = overrides or Overrides()
+    spec, start = said.of(spec), (beside or Path.cwd()).resolve()
+    the_plan, settings = plan(spec), spec.cluster.to_sandbox_settings(start)
+    known = run_metadata(spec, assets, settings, sandboxes=_sandboxes(spec, len(the_plan.experiments)))
+    more: dict[str, JSONValue] = {"beside": str(start), "overrides": dataclasses.asdict(said)}
+    run = create_run(folder, spec_text, the_plan, {**known, **more})
+    work = _Work(run, spec, start, assets, view, stop or Stop(), engine)
+    with work.open_for("run") as (session, executor):
+        work.carry_out(session, executor)
     return run
 
 
-@contextlib.contextmanager
-def _closing(executor: LocalExecutor, run: Run, bench: Bench, view: CampaignView) -> Iterator[Executor]:
-    """Ends the sandboxes whatever happens, and keeps what was finished but not yet handed over."""
-    try:
-        yield executor
-    finally:
+def resume_campaign(
+    folder: Path,
+    assets: Assets,
+    view: CampaignView,
+    *,
+    overrides: Overrides | None = None,
+    mixed_versions: bool = False,
+    stop: Stop | None = None,
+    engine: Engine = LocalExecutor,
+) -> Run:
+    """Does what the run lacks of its own plan, in the plan's order, with the run's own spec; returns it, open.
+
+    InputError if nothing is missing, or if the binaries are other ones and `mixed_versions` is not set; StoreError as
+    for open_run, also where another process is adding to it."""
+    run = open_run(folder, writable=True)
+    with contextlib.ExitStack() as on_error:
+        on_error.callback(run.close)
+        earlier, start = _as_begun(run)
+        spec = (overrides or Overrides()).over(earlier).of(_spec_of(run))
+        if not missing_tasks(run) and not due_confirmations(run, spec.confirm):
+            planned = len(run.plan.experiments)
+            raise InputError(f"nothing is missing in {folder}: all {planned} experiments are done")
+        for words in _differences(run, assets, mixed_versions):
+            view.note(words)
+        on_error.pop_all()
+    work = _Work(run, spec, start, assets, view, stop or Stop(), engine)
+    with work.open_for("resume") as (session, executor):
+        work.carry_out(session, executor)
+    return run
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One experiment done again: its record in the run (None where it is not done yet), and those of now, in the order
+    they came."""
+
+    planned: PlannedExperiment
+    first: ExperimentRecord | None
+    again: tuple[ExperimentRecord, ...]
+
+
+def replay_experiment(
+    folder: Path,
+    identifier: str,
+    assets: Assets,
+    view: CampaignView,
+    *,
+    times: int = 1,
+    overrides: Overrides | None = None,
+    mixed_versions: bool = False,
+    stop: Stop | None = None,
+    engine: Engine = LocalExecutor,
+) -> Replayed:
+    """Does a planned experiment `times` again, each on a fresh sandbox, judged by the run's own golden runs, and keeps
+    it as a repeat. InputError if it is not in the plan, or as for resume_campaign."""
+    with open_run(folder, writable=True) as run:
+        planned = _one_planned(run, identifier)
+        earlier, start = _as_begun(run)
+        spec = (overrides or Overrides()).over(earlier).of(_spec_of(run))
+        for words in _differences(run, assets, mixed_versions):
+            view.note(words)
+        before = sum(1 for _ in _replays(run, planned.id))
+        work = _Work(run, spec, start, assets, view, stop or Stop(), engine)
+        with work.open_for(f"replay {planned.id}", close=False) as (session, executor):
+            work.tell([Task(planned, Purpose.REPLAY)] * times)
+            session.work(executor, [Task(planned, Purpose.REPLAY)] * times)
+        return Replayed(planned, run.record(planned.id), tuple(_replays(run, planned.id))[before:])
+
+
+class _Work:
+    """What a session on a run takes."""
+
+    def __init__(
+        self, run: Run, spec: CampaignSpec, start: Path, assets: Assets, view: CampaignView, stop: Stop, engine: Engine
+    ) -> None:
+        self._run, self._spec, self._assets, self._view, self._stop = run, spec, assets, view, stop
+        self._settings, self._engine = spec.cluster.to_sandbox_settings(start), engine
+        self._bench, self._parallel = Bench(load()), 1
+
+    @contextlib.contextmanager
+    def open_for(self, why: str, *, close: bool = True) -> Iterator[tuple[Session, Executor]]:
+        """A session with its executor. At the end, whatever happens, nothing is left running and the session is ended
+        in words; on errors the run is closed, too."""
+        with contextlib.ExitStack() as on_error:
+            if close:
+                on_error.callback(self._run.close)
+            for planned in self._run.plan.experiments:  # of an earlier session
+                if planned.golden and (record := self._run.record(planned.id)) is not None:
+                    self._bench.remember(record)
+            self._parallel = _sandboxes(self._spec, len(self._run.plan.experiments))
+            self._run.begin_session({"why": why, **session_document(self._assets, self._parallel)})
+            session = Session(self._run, self._bench, self._view, stop=self._stop, rules=self._spec.stop)
+            executor = self._executor()
+            with self._ending(), session.closing(executor):
+                yield session, executor
+            on_error.pop_all()
+
+    def carry_out(self, session: Session, executor: Executor) -> None:
+        """What is missing, then what is to be confirmed by the judgement of the whole."""
+        missing = missing_tasks(self._run)
+        self.tell(missing)
+        session.work(executor, missing)
+        session.judge_again()
+        again = due_confirmations(self._run, self._spec.confirm) if self._stop.why is None else []
+        if again:
+            self._view.more(len(again))
+            session.work(executor, again)
+
+    def tell(self, tasks: Sequence[Task]) -> None:
+        planned = [task.planned for task in tasks if task.purpose is Purpose.PLANNED]
+        golden = sum(each.golden for each in planned)
+        self._view.planned(
+            golden=golden,
+            faults=len(planned) - golden,
+            repeats=len(tasks) - len(planned),
+            sandboxes=self._parallel,
+            folder=self._run.folder,
+            done=len(self._run.finished_ids()),
+        )
+
+    @contextlib.contextmanager
+    def _ending(self) -> Iterator[None]:
+        why = "interrupted"
         try:
-            executor.close()
+            yield
+            why = self._stop.why or "done"
+        except HarnessError as error:
+            why = f"failed: {error}"
+            raise
         finally:
-            for result in executor.unfinished():
-                if result.planned.id not in run.finished_ids():
-                    record = bench.record(result)
-                    run.add(record)
-                    view.finished(record)
+            with contextlib.suppress(StoreError):  # a full disk, say; what it was is being raised
+                self._run.end_session(why)
+                if why == "done" and "ended" not in self._run.metadata:
+                    self._run.note("ended", now())
+
+    def _executor(self) -> Executor:
+        limits = self._spec.time_limits
+        return self._engine(
+            binaries=self._assets,
+            settings=self._settings,
+            limits=Limits(**{field.name: getattr(limits, field.name) for field in dataclasses.fields(Limits)}),
+            experiment_s=limits.experiment_s,
+            parallel=self._parallel,
+            progress=self._view,
+            logs=self._run.folder / "logs",
+        )
 
 
-def _parallel(spec: CampaignSpec, host: Host, experiments: int) -> int:
+def _sandboxes(spec: CampaignSpec, wanted: int) -> int:
     if spec.parallelism != "auto":
-        return min(spec.parallelism, experiments)
-    return sandboxes_side_by_side(host.cores, _available_bytes(), inotify_free(), experiments)
+        return min(spec.parallelism, max(wanted, 1))
+    return sandboxes_side_by_side(Host.this().cores, available_bytes(), inotify_free(), wanted)
 
 
-def _available_bytes() -> int:
-    """Memory that can be had without swapping: free, and what the page cache would give back (SC_AVPHYS_PAGES counts
-    only what is free, next to nothing on a machine that has read many files)."""
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
+def _spec_of(run: Run) -> CampaignSpec:
+    return parse_spec(run.spec_text, file=str(run.folder / "spec.yaml"))
 
 
-def _limits(spec: CampaignSpec) -> Limits:
-    limits = spec.time_limits
-    return Limits(
-        prepare_s=limits.prepare_s,
-        settle_s=limits.settle_s,
-        quiet_s=limits.quiet_s,
-        stuck_s=limits.stuck_s,
-        steady_s=limits.steady_s,
-        canary_s=limits.canary_s,
-    )
+def _as_begun(run: Run) -> tuple[Overrides, Path]:
+    """What the command line said when the run began, and where the spec's relative paths start."""
+    known = run.metadata
+    said, start = known.get("overrides"), known.get("beside")
+    names = {field.name for field in dataclasses.fields(Overrides)}
+    overrides = Overrides(**{k: v for k, v in said.items() if k in names}) if isinstance(said, dict) else Overrides()  # type: ignore[arg-type]
+    return overrides, Path(start) if isinstance(start, str) else Path.cwd()
 
 
-def _metadata(
-    spec: CampaignSpec, host: Host, assets: Assets, settings: Settings, parallel: int
-) -> Mapping[str, JSONValue]:
-    versions: dict[str, JSONValue] = {name: assets.entries[name].version for name in sorted(assets)}
-    return {
-        "spec": spec.name,
-        "seed": spec.seed,
-        "started": _now(),
-        "versions": {"mutineer": metadata.version("mutineer"), **versions},
-        "host": {
-            "cores": host.cores,
-            "memory_bytes": host.memory_bytes,
-            "kernel": host.kernel,
-            "python": host.python,
-            "sandboxes": parallel,
-        },
-        "cluster": _cluster(spec, settings),
-        "deviations": [
-            f"{d.component} {d.setting}: {d.kubeadm} → {d.ours} ({d.why})"
-            for d in deviations(
-                settings["profile"],
-                etcd_tls=settings["etcd_tls"],
-                component_channels=settings["component_channels"],
-            )
-        ],
-        "assets": dict(assets.origins),
-    }
+def _differences(run: Run, assets: Assets, mixed: bool) -> list[str]:
+    """What was another version when the run began, in words. InputError unless such are to be mixed; mutineer itself
+    may be newer."""
+    known = run.metadata.get("versions")
+    before = known if isinstance(known, dict) else {}
+    here = versions(assets)
+    other = [name for name in here if before.get(name, here[name]) != here[name]]
+    differ = [f"{name} {before[name]} then, {here[name]} now" for name in other]
+    if not mixed and (binaries := [words for words in differ if not words.startswith("mutineer ")]):
+        raise InputError(
+            f"{run.folder} was begun with other versions: {'; '.join(binaries)}. Golden runs of one version are no "
+            "measure for another; --mixed-versions does it all the same"
+        )
+    return [f"another version than the run began with: {words}" for words in differ]
 
 
-def _cluster(spec: CampaignSpec, settings: Settings) -> dict[str, JSONValue]:
-    """As asked for, with all defaults; images with the files of this machine that were run."""
-    images: dict[str, JSONValue] = {
-        name: {"command": list(image.command), "files": dict(image.files)} for name, image in settings["images"].items()
-    }
-    asked: dict[str, JSONValue] = spec.cluster.model_dump(mode="json")
-    return {**asked, "furniture": list(settings["furniture"]), "images": images}
+def _one_planned(run: Run, beginning: str) -> PlannedExperiment:
+    matching = [planned for planned in run.plan.experiments if planned.id.startswith(beginning)]
+    if len(matching) != 1:
+        some = ", ".join(planned.id for planned in matching[:5])
+        what = f"{len(matching)} experiments begin so: {some}" if matching else "none begins so"
+        raise InputError(f"no one experiment {beginning!r} in {run.folder}: {what}")
+    return matching[0]
 
 
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+def _replays(run: Run, identifier: str) -> Iterator[ExperimentRecord]:
+    return (each.record for each in run.repeats(identifier) if each.purpose == Purpose.REPLAY.value)

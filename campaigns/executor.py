@@ -30,7 +30,7 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One experiment to be done. `failed`: what its earlier attempts died of, each a failure of the harness, in words."""
+    """One experiment to be done. `failed`: what its earlier attempts died of, in words: failures of the harness."""
 
     planned: PlannedExperiment
     purpose: Purpose = Purpose.PLANNED

@@ -1,15 +1,18 @@
 """Judges the experiments of one run as they come, and all of them again once every golden run is in.
 
 A classifier that raises makes the experiment an *error*, with the traceback, never `none`.
+
+What it keeps in memory does not grow with the campaign: of each workload at most MOST_GOLDENS golden runs, spread
+evenly over the campaign, and of the experiments nothing.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from campaigns.executor import Result
+from campaigns.executor import Purpose, Result
 from campaigns.record import ExperimentRecord, IncidentMatch
 from classifiers.golden import Baseline
 from classifiers.judge import judge, judge_goldens
@@ -19,11 +22,34 @@ from classifiers.verdict import ClientFailure, OrchestratorFailure, State, Verdi
 from failure_db.catalogue import Incident
 from failure_db.matching import match, signature_of
 
-__all__ = ["Bench"]
+__all__ = ["MOST_GOLDENS", "Bench"]
+
+MOST_GOLDENS = 100
+"""Of a workload, for comparison; of more, every second is left out, then of the rest, and so on. Spreads hardly change
+with more than some dozens, and each takes 0.2 MB and, in every baseline, 0.3 ms."""
+_STALE = 1.25
+"""While golden runs come in, the baseline is made anew when there are so many times as many: who is believed has to be
+asked of all."""
 
 
 def _quiet(verdict: Verdict) -> bool:
     return verdict.orchestrator is OrchestratorFailure.NONE and verdict.client is ClientFailure.NONE
+
+
+class _Goldens:
+    """Golden runs of one workload, by id, in the order they came; thinned out evenly where they are many."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Observation] = {}
+        self._seen, self._every = 0, 1
+
+    def add(self, identifier: str, observation: Observation) -> None:
+        if self._seen % self._every == 0:
+            self.kept[identifier] = observation
+        self._seen += 1
+        if len(self.kept) > MOST_GOLDENS:
+            self._every *= 2
+            self.kept = {name: seen for place, (name, seen) in enumerate(self.kept.items()) if place % 2 == 0}
 
 
 class Bench:
@@ -31,17 +57,33 @@ class Bench:
 
     def __init__(self, incidents: Sequence[Incident]) -> None:
         self._incidents = incidents
-        self._goldens: dict[str, dict[str, Observation]] = {}
-        self._baselines: dict[tuple[str, int], Baseline] = {}
+        self._goldens: dict[str, _Goldens] = {}
+        self._baselines: dict[str, tuple[int, Baseline]] = {}
+        self._all_in = False
+
+    def remember(self, record: ExperimentRecord) -> None:
+        """A golden run of an earlier session: others are judged by it, too."""
+        if record.planned.golden and record.observation is not None:
+            self._add(record.planned.workload, record.planned.id, record.observation)
+
+    def all_in(self) -> None:
+        """No more golden runs come for now: baselines are by exactly those that there are."""
+        self._all_in = True
+        self._baselines.clear()
+
+    def _add(self, workload: str, identifier: str, observation: Observation) -> None:
+        self._all_in = False
+        self._goldens.setdefault(workload, _Goldens()).add(identifier, observation)
 
     def record(self, result: Result) -> ExperimentRecord:
-        """The record of a result, judged by the golden runs that there are so far."""
+        """The record of a result, judged by the golden runs that there are so far. A golden run that was planned is
+        one of them from here on; one that was done once more is only judged."""
         planned, observation = result.planned, result.observation
         if observation is None:
             verdict = Verdict(state=State.ERROR, reasons=("the harness failed; see `error`",))
             return self._record(result, verdict, error=result.error)
-        if planned.golden:
-            self._goldens.setdefault(planned.workload, {})[planned.id] = observation
+        if planned.golden and result.purpose is Purpose.PLANNED:
+            self._add(planned.workload, planned.id, observation)
         record = self._record(result, Verdict(state=State.INCONCLUSIVE, reasons=("not judged yet",)))
         return self.judged(record)
 
@@ -59,25 +101,27 @@ class Bench:
         return dataclasses.replace(record, verdict=verdict, incidents=incidents, error=None)
 
     def _verdict(self, record: ExperimentRecord, observation: Observation) -> Verdict:
-        goldens = self._goldens.get(record.planned.workload, {})
         workload = record.planned.workload
         if record.planned.golden:
-            names = list(goldens)
-            return judge_goldens(workload, list(goldens.values()))[names.index(record.planned.id)]
+            others = [seen for name, seen in self._kept(workload).items() if name != record.planned.id]
+            return judge(observation, Baseline.from_observations(workload, others), golden=True)
         return judge(observation, self._baseline(workload))
+
+    def _kept(self, workload: str) -> Mapping[str, Observation]:
+        return self._goldens[workload].kept if workload in self._goldens else {}
 
     def _baseline(self, workload: str) -> Baseline:
         """From the golden runs in which nothing was wrong, judged by each other: one whose canary never came would make
         a canary that never comes look normal. While they are too few to judge each other, from all of them."""
-        runs = list(self._goldens.get(workload, {}).values())
-        known = self._baselines.get((workload, len(runs)))
-        if known is None:
+        runs = list(self._kept(workload).values())
+        count, known = self._baselines.get(workload, (-1, None))
+        if known is None or (count != len(runs) and (self._all_in or len(runs) >= _STALE * count)):
             believed = runs
             if len(runs) > MIN_GOLDENS:
                 verdicts = judge_goldens(workload, runs)
                 believed = [run for run, verdict in zip(runs, verdicts, strict=True) if _quiet(verdict)]
             known = Baseline.from_observations(workload, believed)
-            self._baselines[workload, len(runs)] = known
+            self._baselines[workload] = len(runs), known
         return known
 
     def _matches(
@@ -97,4 +141,5 @@ class Bench:
             seconds=round(result.seconds, 3),
             sandbox=result.sandbox,
             error=error,
+            times=result.times,
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from classifiers.observation import Observation
 from classifiers.verdict import Verdict
@@ -58,7 +59,7 @@ class IncidentMatch:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentRecord:
     """What the store keeps of one experiment. `observation` is None only where `verdict.state` is error;
-    `error` then holds the traceback or the component's last log lines."""
+    `error` then holds the traceback or the component's last log lines. `times`: seconds by part (campaigns.timing)."""
 
     planned: PlannedExperiment
     verdict: Verdict
@@ -68,3 +69,4 @@ class ExperimentRecord:
     seconds: float = 0.0
     sandbox: str = ""
     error: str | None = None
+    times: Mapping[str, float] = field(default_factory=dict)

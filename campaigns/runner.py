@@ -6,7 +6,7 @@ nothing. What goes wrong with a sandbox is dealt with here:
 
     an experiment takes longer than its limit      the sandbox is replaced, the attempt has failed
     a worker says nothing (stopped, hung)          the same; one that starts is replaced, too
-    a sandbox does not start                       again after a back-off, the others go on; if none starts, ClusterError
+    a sandbox does not start                       again after a back-off, the others go on; ClusterError if none does
     the harness broke under an experiment          tried once more at the end, on a fresh sandbox; then it is an error
     this process was stopped for a while           the sandboxes' limits wait for as long
 

@@ -7,6 +7,7 @@
     seed: 1                            # fixes the order of the experiments
     parallelism: auto                  # sandboxes side by side, or a number
     time_limits: {settle_s: 20}        # see TimeLimits
+    stop: {after: 8h, errors: 10}      # and confirm: see campaigns.policies
     faults:
       - why: the Service points at pods that do not exist
         channel: apiserver-to-etcd
@@ -34,6 +35,7 @@ from pydantic import Field, JsonValue, ValidationError, field_validator, model_v
 
 from campaigns.cluster_spec import ClusterSpec, Model
 from campaigns.fault_checks import check_document
+from campaigns.policies import ConfirmPolicy, StopRules
 from campaigns.spec_problems import in_document_order, to_problems
 from campaigns.workloads import WORKLOADS
 from campaigns.yaml_input import parse_yaml
@@ -178,8 +180,10 @@ class CampaignSpec(Model):
         description="Golden runs per workload; each is judged by the others, which must be enough for a baseline",
     )
     seed: int = Field(1, ge=0, description="Fixes the order of the experiments")
-    parallelism: Literal["auto"] | int = Field("auto", description="Sandboxes side by side; auto: by cores and memory")
+    parallelism: Literal["auto"] | int = Field("auto", description="Sandboxes side by side; auto: by CPU and memory")
     time_limits: TimeLimits = Field(default_factory=TimeLimits)  # type: ignore[arg-type]
+    stop: StopRules = Field(default_factory=StopRules)  # type: ignore[arg-type]
+    confirm: ConfirmPolicy | None = Field(None, description="Findings that are done again; null: none")
     faults: list[FaultSpec] = Field(default_factory=list)
 
     @field_validator("parallelism", mode="before")

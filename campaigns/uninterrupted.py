@@ -13,13 +13,14 @@ from types import FrameType
 
 __all__ = ["uninterrupted"]
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Inside, SIGINT and SIGTERM wait; at its end the first that came is delivered as it would have been (for most a
-    KeyboardInterrupt). Only the main thread gets signals: elsewhere it does nothing."""
+    """Inside, SIGINT, SIGTERM and SIGHUP wait; at its end they are delivered in the order they came, as they would have
+    been, until one of them raises (for most a KeyboardInterrupt). Only the main thread gets signals: elsewhere it does
+    nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -28,11 +29,14 @@ def uninterrupted() -> Iterator[None]:
     def later(number: int, frame: FrameType | None) -> None:
         came.append(number)
 
-    before = {each: signal.signal(each, later) for each in _SIGNALS}
+    before = {each: signal.getsignal(each) for each in _SIGNALS}
+    for each, handler in before.items():
+        if handler is not signal.SIG_IGN:  # nohup's SIGHUP, say
+            signal.signal(each, later)
     try:
         yield
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-        if came:
-            signal.raise_signal(came[0])
+        for number in came:
+            signal.raise_signal(number)

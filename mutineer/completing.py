@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import click
 
@@ -33,17 +32,16 @@ def complete_runs(context: click.Context, parameter: click.Parameter, incomplete
 
 
 def complete_experiments(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Ids of the experiments in the plan of the command's RUN."""
-    from campaigns.run_folder import RUNS
+    """Ids of the run that the command line names, in the plan's order. Nothing of its records is read."""
+    from campaigns.run_folder import find_run
+    from injector.errors import InputError
 
-    run = str(context.params.get("run") or "")
-    for folder in (RUNS / run, Path(run)):  # read as it is: checking a whole plan takes too long for a key press
-        try:
-            planned = json.loads((folder / "plan.json").read_text(encoding="utf-8"))["experiments"]
-            return [each["id"] for each in planned if each["id"].startswith(incomplete)]
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return []
+    try:
+        plan = json.loads((find_run(context.params.get("run")) / "plan.json").read_text(encoding="utf-8"))
+        ids = [str(each["id"]) for each in plan["experiments"]]
+    except (InputError, OSError, ValueError, KeyError, TypeError):  # a shell that completes has nobody to tell
+        return []
+    return [each for each in ids if each.startswith(incomplete)]
 
 
 def complete_presets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

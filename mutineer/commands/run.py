@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from injector.errors import InputError, MutineerError, Problem
+from injector.errors import InputError, Problem
+from mutineer.carrying_out import finished, stage
 from mutineer.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from campaigns.campaign import Overrides
 
 __all__ = ["campaign", "command"]
 
@@ -15,33 +20,36 @@ __all__ = ["campaign", "command"]
 @click.command()
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--name", help="Folder below runs/ for the results (default: the spec's name and a number).")
+@click.option("--parallelism", type=click.IntRange(1, 64), metavar="N", help="Sandboxes side by side.")
+@click.option("--seed", type=click.IntRange(0), metavar="N", help="Instead of the spec's.")
+@click.option("--confirm", is_flag=True, help="Do stalls and outages again on a fresh sandbox (spec: confirm).")
 @click.option("--from", "source", metavar="FOLDER|PATH", help="Take the binaries from there (PATH: the search path).")
-def command(spec: Path, name: str | None, source: str | None) -> int:
+def command(
+    spec: Path, name: str | None, parallelism: int | None, seed: int | None, confirm: bool, source: str | None
+) -> int:
     """Run the campaign in SPEC, a YAML file or the name of a preset.
+
+    Ctrl-C finishes the experiments that are under way, a second one stops at once; `mutineer resume` does what is
+    missing then, as it does after a crash.
 
     \b
     Examples:
       mutineer run campaign.yaml
       mutineer run quickstart --name first
+      mutineer run campaign.yaml --parallelism 4 --seed 7 --confirm
     """
-    return campaign(spec, name, source)
+    from campaigns.campaign import Overrides
+
+    return campaign(spec, name, source, Overrides(parallelism=parallelism, seed=seed, confirm=confirm))
 
 
-def campaign(spec: Path, name: str | None, source: str | None) -> ExitCode:
+def campaign(spec: Path, name: str | None, source: str | None, overrides: Overrides | None = None) -> ExitCode:
     """Reads the spec (all its problems at once), gets the binaries, runs, writes the report. Errors of the harness in
     it make the exit code ENVIRONMENT; findings do not."""
-    from rich.console import Console
-
-    from campaigns import assets, environment
     from campaigns.campaign import run_campaign
-    from campaigns.clusters.sandbox import outside
-    from campaigns.clusters.sandbox.config import BINARIES
     from campaigns.run_folder import RUNS
     from campaigns.spec import load_preset, load_spec, presets
     from mutineer.commands.report import write_report
-    from mutineer.commands.show import print_summary
-    from mutineer.interrupts import interruptible
-    from mutineer.live import choose_view
 
     preset = str(spec) in presets()
     if not preset and not spec.exists():
@@ -49,26 +57,13 @@ def campaign(spec: Path, name: str | None, source: str | None) -> ExitCode:
         raise InputError([Problem(str(spec), "", known)])
     loaded, text = load_preset(str(spec)) if preset else load_spec(spec)
     folder = RUNS / (name or _free_name(loaded.name))
-    environment.require_sandbox()
-    console = Console(stderr=True)
-    try:
-        with interruptible():
-            outside.reap()
-            binaries = assets.ensure(BINARIES, source=source)
-            with (
-                choose_view(console) as view,
-                run_campaign(loaded, text, folder, binaries, view, beside=None if preset else spec.parent) as run,
-            ):
-                report = write_report(run)
-    except (KeyboardInterrupt, MutineerError):
-        if (folder / "record.sqlite").exists():
-            click.echo(f"what was finished is kept: mutineer show {folder.name}", err=True)
-        raise
-    errors = print_summary(folder)
-    click.echo(f"report: {report.resolve()}")
-    if errors:
-        click.echo(f"{errors} experiments are errors of the harness; their logs are in {folder / 'logs'}", err=True)
-    return ExitCode.ENVIRONMENT if errors else ExitCode.OK
+    beside = None if preset else spec.parent
+    with (
+        stage(folder, source) as on,
+        run_campaign(loaded, text, folder, on.assets, on.view, beside=beside, overrides=overrides, stop=on.stop) as run,
+    ):
+        write_report(run)
+    return finished(run, on.stop)
 
 
 def _free_name(base: str) -> str:

@@ -1,0 +1,97 @@
+"""What `run`, `resume` and `replay` have in common: the machine is looked at, binaries are got, a view is open, signals
+are heard, and what came of it becomes an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from injector.errors import MutineerError
+from mutineer.exit_codes import ExitCode
+
+if TYPE_CHECKING:  # what runs a campaign takes a second to load
+    from campaigns.assets import Assets
+    from campaigns.stopping import Stop
+    from campaigns.store import Run
+    from mutineer.live import ClosableView
+
+__all__ = ["Stage", "finished", "stage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Everything is ready for a campaign."""
+
+    assets: Assets
+    view: ClosableView
+    stop: Stop
+
+
+@contextlib.contextmanager
+def stage(folder: Path, source: str | None) -> Iterator[Stage]:
+    """For a campaign in `folder`. Ctrl-C inside: the first finishes what is under way, the second, SIGTERM and SIGHUP
+    raise KeyboardInterrupt at once. Says how to go on where it is left by an error."""
+    from rich.console import Console
+
+    from campaigns import assets, environment
+    from campaigns.clusters.sandbox import outside
+    from campaigns.clusters.sandbox.config import BINARIES
+    from campaigns.stopping import Stop
+    from mutineer.interrupts import interruptible
+    from mutineer.live import choose_view
+
+    environment.require_sandbox()
+    stop = Stop()
+    there = (folder / "record.sqlite").exists()
+    try:
+        with interruptible(lambda: stop.ask("Ctrl-C", interrupted=True)):
+            outside.reap()
+            binaries = assets.ensure(BINARIES, source=source)
+            with choose_view(Console(stderr=True)) as view:
+                yield Stage(binaries, view, stop)
+    except (KeyboardInterrupt, MutineerError):
+        if not there and (folder / "record.sqlite").exists():
+            _say(f"what was finished is kept: mutineer show {folder.name}; go on: mutineer resume {folder.name}")
+        elif there and stop.why is not None:
+            _say(f"what was finished is kept; go on: mutineer resume {folder.name}")
+        raise
+
+
+def finished(run: Run, stop: Stop) -> ExitCode:
+    """After the run is closed: what there is, the report's place, and how to go on where something is missing."""
+    from campaigns.session import missing_tasks
+    from campaigns.store import open_run
+    from mutineer.commands.show import print_summary
+
+    errors = print_summary(run.folder)
+    click.echo(f"report: {(run.folder / 'report.html').resolve()}")
+    with open_run(run.folder) as again:
+        missing = len(missing_tasks(again))
+        confirmed = _confirmed(again)
+    for line in confirmed:
+        click.echo(line)
+    if stop.why is not None and missing:
+        _say(f"stopped ({stop.why}), {missing} are missing; go on: mutineer resume {run.folder.name}")
+    if errors:
+        _say(f"{errors} experiments are errors of the harness; their logs are in {run.folder / 'logs'}")
+    if stop.interrupted:
+        return ExitCode.INTERRUPTED
+    return ExitCode.ENVIRONMENT if errors else ExitCode.OK
+
+
+def _confirmed(run: Run) -> list[str]:
+    from campaigns.agreement import agreements
+    from campaigns.executor import Purpose
+
+    found = agreements(run, Purpose.CONFIRM)
+    return [f"{each.id[:6]} {each.was}: confirmed {each.same} of {each.times}" for each in found]
+
+
+def _say(words: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        click.echo(words, err=True)

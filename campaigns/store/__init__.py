@@ -13,12 +13,12 @@ could not do but the pragmas. Verdicts can be judged again from the observations
     tables      the schema, and its history          migrations/   from an older version to the next (Alembic)
     database    SQLite's engine, its errors in words  opening       create_run, open_run: what is wrong with a run
     rows        records as rows and back              traces        files by content hash
-    run         Run: what can be added and read
+    run         Run: what can be added and read       queries       statements, each for any number of experiments
 """
 
 from campaigns.store.opening import create_run, open_run
 from campaigns.store.run import Run
 from campaigns.store.tables import VERSION
-from campaigns.store.values import Repeat, Session
+from campaigns.store.values import Count, Judgement, Repeat, Session
 
-__all__ = ["VERSION", "Repeat", "Run", "Session", "create_run", "open_run"]
+__all__ = ["VERSION", "Count", "Judgement", "Repeat", "Run", "Session", "create_run", "open_run"]

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from campaigns.plan import Plan
 from campaigns.record import ExperimentRecord
 from campaigns.store.tables import observations
+from campaigns.store.values import Judgement
 from classifiers.observation import Observation
 from classifiers.record import from_json, observation_from_json, observation_to_json, to_json
 from classifiers.verdict import Verdict
@@ -19,6 +20,7 @@ from injector.errors import StoreError
 from injector.rules import JSONValue
 
 __all__ = [
+    "document_of",
     "dump",
     "judgement_row",
     "load",
@@ -32,9 +34,6 @@ __all__ = [
 
 _LEVEL = 6
 """zlib's own default; see campaigns.store.tables for what else was measured."""
-
-_JUDGED = ("verdict", "incidents", "error")
-"""Fields of an ExperimentRecord that judging sets."""
 
 
 def planned_rows(plan: Plan) -> list[dict[str, object]]:
@@ -59,10 +58,15 @@ def record_row(record: ExperimentRecord) -> dict[str, object]:
     }
 
 
-def judgement_row(record: ExperimentRecord) -> dict[str, object]:
-    """The columns that judgements of experiments and of repeats share."""
-    kept = {name: to_json(getattr(record, name)) for name in _JUDGED}
-    return {**_class_columns(record.verdict), "document": dump(kept)}
+def judgement_row(judgement: Judgement) -> dict[str, object]:
+    """The columns that judgements of experiments and of repeats share. The document has those fields of an
+    ExperimentRecord that judging sets."""
+    kept = {
+        "verdict": to_json(judgement.verdict),
+        "incidents": to_json(judgement.incidents),
+        "error": judgement.error,
+    }
+    return {**_class_columns(judgement.verdict), "document": dump(kept)}
 
 
 def _class_columns(verdict: Verdict) -> dict[str, object]:
@@ -74,15 +78,19 @@ def _class_columns(verdict: Verdict) -> dict[str, object]:
     }
 
 
-def record_of(document: str, judgement: str | None, where: str) -> ExperimentRecord:
-    """The record (its observation None) with its latest judgement in place of its first. StoreError names `where`."""
+def document_of(document: str, judgement: str | None, where: str) -> dict[str, JSONValue]:
+    """The stored JSON of a record (its observation null) with its latest judgement in place of its first. StoreError
+    names `where`."""
     first = load(document, where)
-    if judgement is not None:
-        latest = load(judgement, f"{where}, its judgement")
-        if not isinstance(first, dict) or not isinstance(latest, dict):
-            raise StoreError(f"{where}: its judgement is corrupted")
-        first = {**first, **latest}
-    return from_json(ExperimentRecord, first, where=where)
+    latest = load(judgement, f"{where}, its judgement") if judgement is not None else {}
+    if not isinstance(first, dict) or not isinstance(latest, dict):
+        raise StoreError(f"{where} is corrupted: a document is no object")
+    return {**first, **latest}
+
+
+def record_of(document: str, judgement: str | None, where: str) -> ExperimentRecord:
+    """The same as a record."""
+    return from_json(ExperimentRecord, document_of(document, judgement, where), where=where)
 
 
 def write_observation(connection: sa.Connection, observation: Observation | None) -> str | None:

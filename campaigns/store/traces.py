@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import lzma
 import os
+import zlib
 from pathlib import Path
 
 from injector.errors import StoreError
@@ -23,8 +24,8 @@ _PRESET = 1
 _WORTH = 0.95
 """Compressed is kept if it is smaller than this share of the content: below, reading it is not worth the time."""
 
-_COMPRESSED = (b"\xfd7zXZ\x00", b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
-"""How xz, gzip and zstd begin: not compressed again."""
+_SAMPLE_BYTES = 16384
+"""From the middle of the content: what does not get smaller there is taken for compressed."""
 
 
 class Traces:
@@ -38,7 +39,7 @@ class Traces:
         digest = hashlib.sha256(content).hexdigest()
         if self._intact(digest):
             return digest
-        packed = content if content.startswith(_COMPRESSED) else lzma.compress(content, preset=_PRESET)
+        packed = content if _looks_compressed(content) else lzma.compress(content, preset=_PRESET)
         smaller = len(packed) < _WORTH * len(content)
         self.folder.mkdir(mode=0o700, exist_ok=True)
         path = self._path(digest, "xz" if smaller else "bin")
@@ -82,6 +83,12 @@ class Traces:
 
 
 _STANDS = "The verdict and the observation stand without it"
+
+
+def _looks_compressed(content: bytes) -> bool:
+    start = max(0, (len(content) - _SAMPLE_BYTES) // 2)
+    sample = content[start : start + _SAMPLE_BYTES]
+    return len(zlib.compress(sample, 1)) >= _WORTH * len(sample)
 
 
 def _write_whole(path: Path, content: bytes) -> None:

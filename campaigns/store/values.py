@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from campaigns.record import ExperimentRecord
+from campaigns.record import ExperimentRecord, IncidentMatch
+from classifiers.verdict import Activation, ClientFailure, OrchestratorFailure, State, Verdict
 from injector.rules import JSONValue
 
-__all__ = ["Repeat", "Session"]
+__all__ = ["Count", "Judgement", "Repeat", "Session"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +39,33 @@ class Session:
     ended: str | None
     why: str | None
     added: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """How many experiments have these classes by their latest judgement, none of them zero."""
+
+    workload: str
+    golden: bool
+    state: State
+    orchestrator: OrchestratorFailure | None
+    client: ClientFailure | None
+    activation: Activation | None
+    experiments: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What judging an experiment again says: of its first time, or of a repeat (`purpose` and `number` as there)."""
+
+    experiment: str
+    verdict: Verdict
+    incidents: tuple[IncidentMatch, ...] = ()
+    error: str | None = None
+    purpose: str | None = None
+    number: int = 0
+
+    @classmethod
+    def of(cls, record: ExperimentRecord) -> Judgement:
+        """The judgement that stands in a record."""
+        return cls(experiment=record.planned.id, verdict=record.verdict, incidents=record.incidents, error=record.error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from injector.rules import Firing, Rule
 
-__all__ = ["holds_secret", "is_secret", "is_secret_rule"]
+__all__ = ["holds_secret", "is_secret", "is_secret_rule", "is_secret_target"]
 
 _KIND = "Secret"
 _STORED_MARKS = (
@@ -21,7 +21,12 @@ _ENVELOPE_BYTES = 64  # TypeMeta stands first: magic (4), tag and length (4), ap
 
 def is_secret_rule(rule: Rule) -> bool:
     """True if the rule is aimed at a Secret, so that its parameters may hold a value of one."""
-    return rule.target.kind == _KIND or rule.target.identity.startswith(f"{_KIND}/")
+    return is_secret_target(rule.target.kind, rule.target.identity)
+
+
+def is_secret_target(kind: str, identity: str) -> bool:
+    """True if such a target is a Secret."""
+    return kind == _KIND or identity.startswith(f"{_KIND}/")
 
 
 def holds_secret(firing: Firing) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -13,8 +14,8 @@ from rich.text import Text
 
 from campaigns.record import ExperimentRecord
 from campaigns.run_folder import find_run
-from campaigns.show import SCHEMA, document, experiment_document, golden_document
-from campaigns.store import Run, open_run
+from campaigns.show import SCHEMA, experiment_document, golden_document, stream
+from campaigns.store import Count, Run, open_run
 from classifiers.golden import Baseline
 from classifiers.verdict import ClientFailure, OrchestratorFailure, State
 from injector.errors import InputError
@@ -22,14 +23,18 @@ from injector.rules import JSONValue
 from mutineer.report.sentences import target_name
 from mutineer.story import SEVERITY, story
 
-__all__ = ["command", "print_summary"]
+__all__ = ["MOST", "command", "print_summary"]
+
+MOST = 200
+"""Experiments that are listed unless all are asked for: more than a person reads, and at once."""
 
 
 @click.command("show")
 @click.argument("run", required=False)
 @click.argument("experiment", required=False)
+@click.option("--all", "everything", is_flag=True, help=f"List every experiment, not only the {MOST} gravest.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts (`mutineer schema show`).")
-def command(run: str | None, experiment: str | None, as_json: bool) -> None:
+def command(run: str | None, experiment: str | None, everything: bool, as_json: bool) -> None:
     """Show a run (a name below runs/ or a folder; default: the newest), or one EXPERIMENT of it (an id or its start).
 
     \b
@@ -40,32 +45,34 @@ def command(run: str | None, experiment: str | None, as_json: bool) -> None:
     """
     with open_run(find_run(run)) as opened:
         record = _find(opened, experiment) if experiment is not None else None
-        if as_json:
-            shown = document(opened) if record is None else _one(record)
-            click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
-            return
         console = Console(file=sys.stdout, highlight=False, markup=False)
-        if record is not None:
+        if record is not None and as_json:
+            click.echo(json.dumps(_one(opened, record), indent=2, ensure_ascii=False))
+        elif record is not None:
             console.print(story(record, _baseline(opened, record)))
+        elif as_json:
+            for text in stream(opened):
+                click.echo(text, nl=False)
         else:
-            _print_run(console, opened)
+            _print_run(console, opened, None if everything else MOST)
 
 
 def print_summary(folder: Path) -> int:
     """Prints what `mutineer show RUN` does; returns how many experiments are errors of the harness."""
     with open_run(folder) as opened:
-        _print_run(Console(file=sys.stdout, highlight=False, markup=False), opened)
-        return sum(record.verdict.state is State.ERROR for record in opened.records(observations=False))
+        _print_run(Console(file=sys.stdout, highlight=False, markup=False), opened, MOST)
+        return sum(count.experiments for count in opened.counts() if count.state is State.ERROR)
 
 
-def _one(record: ExperimentRecord) -> dict[str, JSONValue]:
+def _one(run: Run, record: ExperimentRecord) -> dict[str, JSONValue]:
     if record.planned.golden:
         return {"schema": SCHEMA, "golden": golden_document(record)}
-    return {"schema": SCHEMA, "experiment": experiment_document(record)}
+    repeats = tuple(run.repeats(record.planned.id, observations=False))
+    return {"schema": SCHEMA, "experiment": experiment_document(record, repeats)}
 
 
 def _find(run: Run, beginning: str) -> ExperimentRecord:
-    matching = [planned.id for planned in run.plan.experiments if planned.id.startswith(beginning)]
+    matching = run.planned_ids(beginning)
     if len(matching) != 1:
         what = f"{len(matching)} experiments begin so: {', '.join(matching[:5])}" if matching else "none begins so"
         raise InputError(f"no one experiment {beginning!r} in {run.folder}: {what}")
@@ -79,21 +86,20 @@ def _baseline(run: Run, record: ExperimentRecord) -> Baseline:
     """What the golden runs of its workload did, for comparison in the story."""
     workload = record.planned.workload
     goldens = [
-        found.observation
-        for planned in run.plan.experiments
-        if planned.golden and planned.workload == workload and planned.id != record.planned.id
-        if (found := run.record(planned.id)) is not None and found.observation is not None
+        golden.observation
+        for golden in run.goldens(workload)
+        if golden.planned.id != record.planned.id and golden.observation is not None
     ]
     return Baseline.from_observations(workload, goldens)
 
 
-def _print_run(console: Console, run: Run) -> None:
-    records = sorted(run.records(observations=False), key=lambda r: _gravity(r.verdict.orchestrator))
-    faults = [r for r in records if not r.planned.golden]
-    planned = sum(1 for p in run.plan.experiments if not p.golden)
-    console.print(Text(f"{run.folder}: {len(faults)} of {planned} experiments done", style="bold"))
-    console.print(_golden_line([r for r in records if r.planned.golden]))
-    if not faults:
+def _print_run(console: Console, run: Run, most: int | None) -> None:
+    counts, planned = run.counts(), run.planned_count(golden=False)
+    faults = [count for count in counts if not count.golden]
+    done = _total(faults)
+    console.print(Text(f"{run.folder}: {done} of {planned} experiments done", style="bold"))
+    console.print(_golden_line([count for count in counts if count.golden]))
+    if not done:
         return
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("id", no_wrap=True, width=6)
@@ -101,11 +107,15 @@ def _print_run(console: Console, run: Run) -> None:
     table.add_column("cluster", no_wrap=True, width=14)
     table.add_column("clients", no_wrap=True, width=12)
     table.add_column("aware", no_wrap=True, width=5)
-    for record in faults:
+    shown = list(run.gravest(most))
+    for record in shown:
         table.add_row(*_row(record))
     console.print(table)
+    if len(shown) < done:
+        left = f"{done - len(shown)} more, no graver than these: mutineer show {run.folder.name} --all"
+        console.print(Text(left, style="dim"))
     console.print(_summary(faults))
-    console.print(Text(f"One experiment: mutineer show {run.folder.name} {faults[0].planned.id[:5]}", style="dim"))
+    console.print(Text(f"One experiment: mutineer show {run.folder.name} {shown[0].planned.id[:5]}", style="dim"))
 
 
 def _row(record: ExperimentRecord) -> tuple[Text, ...]:
@@ -126,30 +136,30 @@ def _row(record: ExperimentRecord) -> tuple[Text, ...]:
     )
 
 
-def _golden_line(goldens: list[ExperimentRecord]) -> Text:
-    quiet = sum(1 for r in goldens if r.verdict.orchestrator is OrchestratorFailure.NONE)
-    inconclusive = sum(1 for r in goldens if r.verdict.state is not State.JUDGED)
-    alarms = len(goldens) - quiet - inconclusive
-    parts = [f"{len(goldens)} golden runs: {quiet} quiet"]
+def _total(counts: Iterable[Count]) -> int:
+    return sum(count.experiments for count in counts)
+
+
+def _golden_line(goldens: list[Count]) -> Text:
+    done = _total(goldens)
+    quiet = _total(count for count in goldens if count.orchestrator is OrchestratorFailure.NONE)
+    inconclusive = _total(count for count in goldens if count.state is not State.JUDGED)
+    alarms = done - quiet - inconclusive
+    parts = [f"{done} golden runs: {quiet} quiet"]
     parts += [f"{alarms} with a failure"] if alarms else []
     parts += [f"{inconclusive} not judged"] if inconclusive else []
     return Text(", ".join(parts), style="red" if alarms else "")
 
 
-def _summary(faults: list[ExperimentRecord]) -> Text:
+def _summary(faults: list[Count]) -> Text:
     """One line each: states, classes of the judged, clients of the judged; what never came is left out."""
-    judged = [r.verdict for r in faults if r.verdict.state is State.JUDGED]
-    states = [(s.value, sum(1 for r in faults if r.verdict.state is s)) for s in State]
-    classes = [(c.value, sum(1 for v in judged if v.orchestrator is c)) for c in OrchestratorFailure]
-    clients = [(c.value, sum(1 for v in judged if v.client is c)) for c in ClientFailure]
+    judged = [count for count in faults if count.state is State.JUDGED]
+    states = [(s.value, sum(c.experiments for c in faults if c.state is s)) for s in State]
+    classes = [(o.value, sum(c.experiments for c in judged if c.orchestrator is o)) for o in OrchestratorFailure]
+    clients = [(f.value, sum(c.experiments for c in judged if c.client is f)) for f in ClientFailure]
     lines = [("verdicts", states), ("cluster", classes), ("clients", clients)]
     return Text("\n".join(f"{name:9}{_counted(counts)}" for name, counts in lines))
 
 
 def _counted(counts: list[tuple[str, int]]) -> str:
     return " · ".join(f"{count} {word}" for word, count in counts if count) or "none judged"
-
-
-def _gravity(failure: OrchestratorFailure | None) -> int:
-    """Gravest first; what could not be judged last."""
-    return list(OrchestratorFailure).index(failure) if failure else len(OrchestratorFailure)

@@ -64,6 +64,8 @@ def test_the_document_has_exactly_the_shape_that_scripts_were_promised(tmp_path:
         "incidents": [{"id": "monzo-empty-endpoints-2017", "score": 0.7, "why": "same field"}],
         "reset": {"rung": "rollback", "seconds": 0.2},
         "seconds": 9.5,
+        "stratum": "",
+        "repeats": [],
     }
     assert made["summary"] == {
         "experiments": 2,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from campaigns import statistics as shares
 from campaigns.record import ExperimentRecord
 from classifiers.verdict import OrchestratorFailure, State
 from injector.roles import role_of
@@ -61,10 +61,8 @@ class Share:
 
 def wilson(count: int, of: int) -> tuple[float, float]:
     """The 95 % score interval of a share (Wilson 1927), as fractions; holds for a random sample only. `of` > 0."""
-    z, share = 1.959964, count / of
-    centre = (share + z * z / (2 * of)) / (1 + z * z / of)
-    half = z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of)) / (1 + z * z / of)
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    interval = shares.wilson(count, of)
+    return interval.low, interval.high
 
 
 def outcome_of(record: ExperimentRecord) -> str:

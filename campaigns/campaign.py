@@ -95,7 +95,7 @@ def run_campaign(
     (None: the current folder)."""
     said = overrides or Overrides()
     spec, start = said.of(spec), (beside or Path.cwd()).resolve()
-    the_plan, settings = plan(spec), spec.cluster.to_sandbox_settings(start)
+    the_plan, settings = plan(spec), spec.to_sandbox_settings(start)
     known = run_metadata(spec, assets, settings, sandboxes=_sandboxes(spec, len(the_plan.experiments)))
     more: dict[str, JSONValue] = {"beside": str(start), "overrides": dataclasses.asdict(said)}
     run = create_run(folder, spec_text, the_plan, {**known, **more})
@@ -181,7 +181,7 @@ class _Work:
         self, run: Run, spec: CampaignSpec, start: Path, assets: Assets, view: CampaignView, stop: Stop, engine: Engine
     ) -> None:
         self._run, self._spec, self._assets, self._view, self._stop = run, spec, assets, view, stop
-        self._settings, self._engine = spec.cluster.to_sandbox_settings(start), engine
+        self._settings, self._engine = spec.to_sandbox_settings(start), engine
         self._bench, self._parallel = Bench(load()), 1
 
     @contextlib.contextmanager
@@ -260,7 +260,9 @@ def _sandboxes(spec: CampaignSpec, wanted: int) -> int:
 
 
 def _spec_of(run: Run) -> CampaignSpec:
-    return parse_spec(run.spec_text, file=str(run.folder / "spec.yaml"))
+    own = run.metadata.get("own_workloads")
+    known = own if isinstance(own, dict) else {}
+    return parse_spec(run.spec_text, file=str(run.folder / "spec.yaml"), own_workloads=known)
 
 
 def _as_begun(run: Run) -> tuple[Overrides, Path]:

@@ -154,7 +154,7 @@ class Experiment:
                 clients = Clients(self._cluster, workload.services, history, began=0.0)
                 clients.start()
                 try:
-                    drive(workload.prepare, user, self._cluster, history, deadline=deadline)
+                    drive(workload.prepare, user, self._cluster, history, deadline=deadline, patient=True)
                     history.caught_up()
                     if not history.wait(lambda: self._prepared(history, clients), deadline=deadline):
                         self._unclean = _not_prepared(workload, history, clients, user, self._limits.prepare_s)

@@ -50,7 +50,7 @@ def check_document(document: dict[str, JSONValue], *, file: str, workloads: Coll
     names = document.get("workloads")
     for i, name in enumerate(names if isinstance(names, list) else []):
         if not isinstance(name, str):
-            continue
+            continue  # the models' to refuse
         if name not in workloads:
             words = f"no workload {name!r}{did_you_mean(name, workloads)}"
             problems.append(Problem(file, f"workloads[{i}]", words))

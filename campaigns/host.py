@@ -82,6 +82,7 @@ def run_metadata(spec: CampaignSpec, assets: Assets, settings: Settings, *, sand
             )
         ],
         "assets": dict(assets.origins),
+        "own_workloads": spec.own_workloads,
     }
 
 

@@ -2,7 +2,7 @@
 
     name: my-first                     # folder name of the run unless the user names one
     cluster: {kind: sandbox, nodes: 3, profile: fast}   # and more: campaigns.cluster_spec
-    workloads: [deploy]
+    workloads: [deploy, {manifests: ./shop}]   # names, and folders of one's own (campaigns.workloads.manifests)
     golden: 10                         # golden runs per workload
     seed: 1                            # fixes the order of the experiments
     parallelism: auto                  # sandboxes side by side, or a number
@@ -27,22 +27,36 @@ The JSON Schema of the file ships: `mutineer schema spec`.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    JsonValue,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from campaigns.cluster_spec import ClusterSpec, Model
+from campaigns.cluster_spec import FURNITURE, ClusterSpec, Model
 from campaigns.fault_checks import check_document
 from campaigns.policies import ConfirmPolicy, StopRules
 from campaigns.spec_problems import in_document_order, to_problems
-from campaigns.workloads import WORKLOADS
+from campaigns.workloads import WORKLOADS, Workload
+from campaigns.workloads.documents import parse_workload, workload_to_document
+from campaigns.workloads.manifests import load_folder
 from campaigns.yaml_input import parse_yaml
 from classifiers.numbers import MIN_GOLDENS
 from injector.errors import InputError, Problem
 from injector.rules import JSONValue
 from injector.targets import Channel
+
+if TYPE_CHECKING:
+    from campaigns.clusters.sandbox.outside import Settings
 
 __all__ = [
     "CampaignSpec",
@@ -167,12 +181,30 @@ class FaultSpec(Model):
         raise ValueError(f"expected always or a whole number >= 1, got {value!r}")
 
 
+_WORKLOAD: dict[str, object] = {
+    "anyOf": [
+        {"type": "string", "minLength": 1},
+        {
+            "type": "object",
+            "properties": {"manifests": {"type": "string", "minLength": 1}},
+            "required": ["manifests"],
+            "additionalProperties": False,
+        },
+    ]
+}
+"""As it is written; a folder is read, and its name with a hash of its content stands in the model."""
+
+
 class CampaignSpec(Model):
     """The whole file."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Small letters, digits and dashes")
     cluster: ClusterSpec = Field(default_factory=ClusterSpec)  # type: ignore[arg-type]
-    workloads: list[str] = Field(default=["deploy"], min_length=1)
+    workloads: list[Annotated[str, WithJsonSchema(_WORKLOAD)]] = Field(
+        default=["deploy"],
+        min_length=1,
+        description="Names (`mutineer workloads` lists them), and folders of manifests: {manifests: ./folder}",
+    )
     golden: int = Field(
         10,
         ge=MIN_GOLDENS + 1,
@@ -185,6 +217,8 @@ class CampaignSpec(Model):
     stop: StopRules = Field(default_factory=StopRules)  # type: ignore[arg-type]
     confirm: ConfirmPolicy | None = Field(None, description="Findings that are done again; null: none")
     faults: list[FaultSpec] = Field(default_factory=list)
+    _own: dict[str, Workload] = PrivateAttr(default_factory=dict)
+    _paths: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @field_validator("parallelism", mode="before")
     @classmethod
@@ -194,31 +228,120 @@ class CampaignSpec(Model):
         raise ValueError(f"expected auto or a whole number from 1 to 64, got {value!r}")
 
     @model_validator(mode="after")
-    def _components_where_needed(self) -> CampaignSpec:
-        """Forwarders of the components, in golden runs too, where a fault needs them."""
-        if any(Channel(fault.channel).of_components for fault in self.faults):
-            return self.model_copy(update={"cluster": self.cluster.model_copy(update={"component_channels": True})})
+    def _takes_folders(self, info: ValidationInfo) -> CampaignSpec:
+        own: dict[str, Workload] = (info.context or {}).get("own", {})
+        self._paths.update({path: workload.name for path, workload in own.items()})
+        self._own.update({workload.name: workload for workload in own.values()})
         return self
+
+    @model_validator(mode="after")
+    def _nodes_suffice(self) -> CampaignSpec:
+        short = [f"{w.name} needs {w.nodes}" for w in self.known_workloads if w.nodes > self.cluster.nodes]
+        if short:
+            raise ValueError(f"cluster.nodes is {self.cluster.nodes}, but {', '.join(short)}")
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_needed(self) -> CampaignSpec:
+        """Switched on by itself, in golden runs too: the components' forwarders where a fault needs them, furniture
+        where a workload does."""
+        changes: dict[str, object] = {}
+        if any(Channel(fault.channel).of_components for fault in self.faults):
+            changes["component_channels"] = True
+        needed = {name for workload in self.known_workloads for name in workload.furniture}
+        if more := needed - set(self.cluster.wanted_furniture):
+            changes["furniture"] = [name for name in FURNITURE if name in more or name in self.cluster.furniture]
+        if changes:
+            return self.model_copy(update={"cluster": self.cluster.model_copy(update=changes)})
+        return self
+
+    @property
+    def known_workloads(self) -> tuple[Workload, ...]:
+        """The workloads that are meant, as far as there are such."""
+        own = self._own
+        return tuple(own.get(n) or WORKLOADS[n] for n in self.workloads if n in own or n in WORKLOADS)
+
+    @property
+    def own_workloads(self) -> dict[str, JSONValue]:
+        """The user's own, read from their folders: path as written → document (workloads.documents). With it
+        `parse_spec` reads the same spec again where the folders are not, or have changed meanwhile."""
+        return {path: workload_to_document(self._own[name]) for path, name in self._paths.items()}
+
+    def to_sandbox_settings(self, folder: Path) -> Settings:
+        """As ClusterSpec.to_sandbox_settings, with the user's own workloads."""
+        settings = self.cluster.to_sandbox_settings(folder)
+        settings["workloads"] = tuple(workload_to_document(workload) for workload in self._own.values())
+        return settings
 
 
 def parse_spec(
-    text: str, *, file: str, folder: Path | None = None, workloads: Collection[str] | None = None
+    text: str,
+    *,
+    file: str,
+    folder: Path | None = None,
+    workloads: Collection[str] | None = None,
+    own_workloads: Mapping[str, JSONValue] | None = None,
 ) -> CampaignSpec:
     """The spec in `text`. InputError with every problem, each with `file` and path; with `folder`, where the file's
-    relative paths start, also those of the files that it names."""
+    relative paths start, also those of the files that it names. `own_workloads`: CampaignSpec.own_workloads of the same
+    spec, to be taken instead of what is in the folders now."""
     document = parse_yaml(text, file=file)
     if not isinstance(document, dict):
         raise InputError([Problem(file, "", f"expected a mapping with name, faults, …, got {document!r:.60}")])
-    problems: list[Problem] = []
+    own, problems = _own_workloads(document, file, folder or Path(), own_workloads or {})
+    named = {**document, "workloads": _named(document["workloads"], own)} if "workloads" in document else document
+    known = [*(WORKLOADS.names() if workloads is None else workloads), *(w.name if w else p for p, w in own.items())]
     spec: CampaignSpec | None = None
+    context = {"folder": folder, "own": {path: workload for path, workload in own.items() if workload}}
     try:
-        spec = CampaignSpec.model_validate(document, context={"folder": folder})
+        spec = CampaignSpec.model_validate(named, context=context)
     except ValidationError as error:
         problems += to_problems(error, file=file, model=CampaignSpec)
-    problems += check_document(document, file=file, workloads=WORKLOADS.names() if workloads is None else workloads)
+    problems += check_document(named, file=file, workloads=known)
     if problems or spec is None:
         raise InputError(in_document_order(problems, document))
     return spec
+
+
+def _own_workloads(
+    document: Mapping[str, JSONValue], file: str, folder: Path, known: Mapping[str, JSONValue]
+) -> tuple[dict[str, Workload | None], list[Problem]]:
+    """The workloads in folders that a spec names (path as written → workload, None if it is not right), and every
+    problem of theirs."""
+    written = document.get("workloads")
+    found: dict[str, Workload | None] = {}
+    problems: list[Problem] = []
+    for i, each in enumerate(written if isinstance(written, list) else []):
+        path = each.get("manifests") if isinstance(each, dict) and len(each) == 1 else None
+        if not isinstance(path, str) or not path:
+            continue
+        try:
+            if path in known:
+                found[path] = parse_workload(known[path], file=path)
+            else:
+                found[path] = load_folder(folder / Path(path).expanduser())
+        except InputError as error:
+            found[path] = None
+            problems += [_of_spec(p, file, f"workloads[{i}].manifests") for p in error.problems]
+    return found, problems
+
+
+def _of_spec(problem: Problem, file: str, path: str) -> Problem:
+    """A problem of a folder as a whole stands at the place that names it."""
+    return problem if Path(problem.file).suffix else Problem(file, path, f"{problem.message}: {problem.file}")
+
+
+def _named(written: JSONValue, own: Mapping[str, Workload | None]) -> JSONValue:
+    """`workloads` with the names of those in folders."""
+
+    def name(each: JSONValue) -> JSONValue:
+        path = each.get("manifests") if isinstance(each, dict) and len(each) == 1 else None
+        if not isinstance(path, str) or path not in own:
+            return each
+        workload = own[path]
+        return path if workload is None else workload.name
+
+    return [name(each) for each in written] if isinstance(written, list) else written
 
 
 def load_spec(path: Path, *, workloads: Collection[str] | None = None) -> tuple[CampaignSpec, str]:

@@ -29,7 +29,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -38,7 +38,9 @@ from campaigns.clusters.sandbox.cluster import Sandbox
 from campaigns.clusters.sandbox.config import SandboxConfig
 from campaigns.experiment import Experiment, Limits
 from campaigns.observers.volatile import is_volatile
-from campaigns.workloads import WORKLOADS
+from campaigns.workloads import WORKLOADS, Workload
+from campaigns.workloads.documents import parse_workload
+from campaigns.workloads.steps import ToNode
 from classifiers.observation import Observation
 from classifiers.record import observation_to_json
 from injector.channels.recording import Recorded, recorded_to_json
@@ -58,8 +60,14 @@ _ROLLBACK_WITHIN_S = 12.0
 """A rollback takes under a second and the pods' end as long; past this a fresh sandbox (10 s) is quicker."""
 
 
-def lingers(observation: Observation) -> str | None:
-    """Why this experiment may have left something in a component's memory, in words; None if a rollback is enough."""
+def lingers(observation: Observation, workload: Workload, baseline: Container[str]) -> str | None:
+    """Why this experiment may have left something in a component's memory or on a node, in words; None if a rollback
+    is enough. `baseline`: the keys of the clean cluster."""
+    if observation.unclean:
+        return "; ".join(observation.unclean)
+    for step in (*workload.prepare, *workload.steps):
+        if isinstance(step, ToNode):
+            return f"{step}: pods of the baseline ended with it, and never are the same again"
     if observation.undecodable:
         return "a stored object could not be decoded: caches and informers may have given up"
     for firing in observation.firings:
@@ -68,7 +76,7 @@ def lingers(observation: Observation) -> str | None:
         if is_volatile(firing.key) or firing.key.startswith("/registry/minions/"):
             return f"the rollback does not compare all of {firing.key}"
     for key in (*(f.key for f in observation.firings), *(w.key for w in observation.writes)):
-        if key.startswith(_IN_VOLUMES) and not key.endswith("/kube-root-ca.crt"):
+        if key.startswith(_IN_VOLUMES) and key in baseline and not key.endswith("/kube-root-ca.crt"):
             return f"a kubelet may have written {key} into a volume, and looks at it again in a minute or so"
     if restarted := [c.name for c in observation.components if c.restarts or not c.alive]:
         return f"{', '.join(restarted)} had ended"
@@ -94,6 +102,8 @@ class _Worker:
         self._stop = threading.Event()
         self._saying = threading.Lock()
         self._tended: float | None = None
+        own = (parse_workload(document, file="config.json") for document in self._config.workloads)
+        self._own = {workload.name: workload for workload in own}
 
     def say(self, said: str, **values: Any) -> None:
         line = json.dumps({"said": said, **values}) + "\n"
@@ -124,12 +134,13 @@ class _Worker:
 
     def _experiment(self, task: dict[str, Any], keyspace: KeySpace, baseline: Any) -> bool:
         """Runs one and resets; False if the cluster is of no use any more."""
-        name = task["id"]
+        name, workload = task["id"], self._own.get(task["workload"]) or WORKLOADS[task["workload"]]
+        self._phase(name, "arming")
         experiment = Experiment(
             self._sandbox,
             keyspace,
             baseline,
-            WORKLOADS[task["workload"]],
+            workload,
             rule_from_json(task["rule"]) if task["rule"] else None,
             limits=Limits(**task["limits"]),
             undo=self._config.work / "undo",
@@ -137,7 +148,7 @@ class _Worker:
             record=tuple(Channel(channel) for channel in task.get("record", ())),
         )
         observation = experiment.run()
-        reset, why = None, lingers(observation) or "; ".join(self._sandbox.caps) or None
+        reset, why = None, lingers(observation, workload, baseline) or "; ".join(self._sandbox.caps) or None
         if why is None:
             self._phase(name, "resetting")
             try:

@@ -1,12 +1,12 @@
 """YAML that a person wrote: parsed once, safely, with every problem of its form located. No meaning here.
 
 Refused beyond what YAML itself refuses: a key given twice in one mapping (YAML 1.2.2, section 3.2.1.3: keys are unique;
-PyYAML would silently take the last), keys that are not strings, and more than one document.
+PyYAML would silently take the last), keys that are not strings, and, where one document is asked for, more of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import yaml
@@ -14,17 +14,35 @@ import yaml
 from injector.errors import InputError, Problem
 from injector.rules import JSONValue
 
-__all__ = ["parse_yaml"]
+__all__ = ["parse_documents", "parse_yaml"]
 
 
 def parse_yaml(text: str, *, file: str, dates_as_text: bool = False) -> JSONValue:
     """The document as plain values. InputError with file, line and column (both from 1) of everything that is wrong:
     all duplicate keys at once, or the one place where it stops being YAML. An empty text is None. `dates_as_text`: a
     date that is not quoted is no mistake, but the text that it was written as."""
+    kind = _DatesAsText if dates_as_text else _Loader
+    (value,) = _read(text, file, kind, lambda loader: [loader.get_single_data()])
+    return value
+
+
+def parse_documents(text: str, *, file: str) -> list[JSONValue]:
+    """All documents of a file, without empty ones; else as parse_yaml."""
+
+    def each(loader: _Loader) -> list[object]:
+        found = []
+        while loader.check_data():  # type: ignore[no-untyped-call]
+            found.append(loader.get_data())
+        return found
+
+    return [value for value in _read(text, file, _Loader, each) if value is not None]
+
+
+def _read(text: str, file: str, kind: type[_Loader], get: Callable[[_Loader], list[object]]) -> list[JSONValue]:
     try:
-        loader = (_DatesAsText if dates_as_text else _Loader)(text)
+        loader = kind(text)
         try:
-            value = loader.get_single_data()
+            values = get(loader)
         finally:
             loader.dispose()
     except yaml.YAMLError as error:
@@ -33,7 +51,7 @@ def parse_yaml(text: str, *, file: str, dates_as_text: bool = False) -> JSONValu
         raise InputError([Problem(file, "", f"can't be read as YAML: {error}")]) from error
     if loader.problems:
         raise InputError(Problem(file, place, words) for place, words in loader.problems)
-    return _plain(value, file, "")
+    return [_plain(value, file, "") for value in values]
 
 
 class _Loader(yaml.SafeLoader):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from campaigns.clusters.protocol import Cluster
 from campaigns.observers.history import History
@@ -15,6 +16,9 @@ from campaigns.workloads.steps import Apply, Create, Delete, ObjectName, Patch, 
 from campaigns.workloads.user import User
 
 __all__ = ["drive", "learn"]
+
+_AGAIN_S = 0.1
+"""kube-apiserver serves a new kind up to 2 s after its CustomResourceDefinition is established, and tells nobody."""
 
 
 def learn(steps: Sequence[Step], user: User) -> None:
@@ -37,16 +41,16 @@ def drive(
     history: History,
     *,
     deadline: float,
-    say: Callable[[str], None] = lambda _: None,
+    patient: bool = False,
 ) -> None:
-    """Does all steps in order; no Wait goes on past `deadline` (time.monotonic())."""
+    """Does all steps in order; no Wait goes on past `deadline` (time.monotonic()). `patient`: an object whose kind or
+    namespace is not there yet is tried again until then."""
     for step in steps:
-        say(str(step))
         match step:
             case Create():
-                user.create(step.manifest)
+                _ask(partial(user.create, step.manifest), user, deadline if patient else 0.0)
             case Apply():
-                user.apply(step.manifest)
+                _ask(partial(user.apply, step.manifest), user, deadline if patient else 0.0)
             case Patch():
                 user.patch(step)
             case Delete():
@@ -56,5 +60,17 @@ def drive(
             case ToComponent():
                 cluster.component(step.component, step.action)
             case Wait():
+                history.caught_up(within_s=1.0)  # or the goal might be asked of the state before the last step
                 until = deadline if step.within_s is None else min(deadline, time.monotonic() + step.within_s)
                 history.wait(lambda goal=step.goal: goal.holds(history), deadline=until)  # type: ignore[misc]
+
+
+def _ask(request: Callable[[], bool], user: User, deadline: float) -> None:
+    told = len(user.told)
+    while not request() and _not_there_yet(user.told[-1]) and time.monotonic() < deadline:
+        del user.told[told:]
+        time.sleep(_AGAIN_S)
+
+
+def _not_there_yet(told: str) -> bool:
+    return "the API has no kind" in told or "HTTP 404" in told

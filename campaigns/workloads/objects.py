@@ -9,8 +9,8 @@ from typing import Any
 __all__ = ["deployment", "pod_template", "service"]
 
 
-def pod_template(name: str) -> dict[str, Any]:
-    """A pod with the sandbox's web server, and a readiness probe; labelled app=NAME."""
+def pod_template(name: str, *, pod: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A pod with the sandbox's web server, and a readiness probe; labelled app=NAME. `pod`: more keys of its spec."""
     container = {
         "name": name,
         "image": "mutineer/web:1",
@@ -21,19 +21,21 @@ def pod_template(name: str) -> dict[str, Any]:
     return {
         "metadata": {"labels": {"app": name}},
         # the pods need no token; their end is quick because the server ends at SIGTERM
-        "spec": {"containers": [container], "automountServiceAccountToken": False},
+        "spec": {"containers": [container], "automountServiceAccountToken": False, **copy.deepcopy(dict(pod or {}))},
     }
 
 
 def deployment(name: str, namespace: str, replicas: int, *, pod: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """A Deployment of the sandbox's web server; `pod`: keys of the pods' spec besides."""
-    template = pod_template(name)
-    template["spec"] |= copy.deepcopy(dict(pod or {}))
+    """A Deployment of the sandbox's web server; `pod`: more keys of the pods' spec."""
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": name, "namespace": namespace, "labels": {"app": name}},
-        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": pod_template(name, pod=pod),
+        },
     }
 
 

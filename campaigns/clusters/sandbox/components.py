@@ -125,6 +125,7 @@ _FAST = (
     ),
     Deviation("kube-controller-manager", "--node-monitor-grace-period", "8s", "50s", "profile fast"),
     Deviation("kube-controller-manager", "--node-monitor-period", "1s", "5s", "profile fast"),
+    Deviation("kube-controller-manager", "--horizontal-pod-autoscaler-sync-period", "2s", "15s", "profile fast"),
     Deviation("kube-apiserver", "--default-(not-ready|unreachable)-toleration-seconds", "10", "300", "profile fast"),
     Deviation("kubelet", "nodeStatusUpdateFrequency", "2s", "10s", "profile fast"),
     Deviation("kubelet", "nodeLeaseDurationSeconds", "8", "40", "profile fast; must not exceed the grace period"),
@@ -372,6 +373,7 @@ def controller_manager(
         values |= {
             "node-monitor-grace-period": "8s",
             "node-monitor-period": "1s",
+            "horizontal-pod-autoscaler-sync-period": "2s",
             "kube-api-qps": 100,
             "kube-api-burst": 200,
         }

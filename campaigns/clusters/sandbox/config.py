@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from campaigns.clusters.sandbox.components import Profile
+from injector.rules import JSONValue
 
 __all__ = ["BINARIES", "ImageConfig", "SandboxConfig"]
 
@@ -56,7 +57,8 @@ class SandboxConfig:
     feature_gates  name → on or off, for every component (as kind's configuration has them)
     component_channels  every component that has a forwarder of its own goes through it to kube-apiserver
     audit       kube-apiserver writes an audit log (metadata of every request) to `logs/audit.log`
-    furniture   names of what else real clusters have (campaigns.clusters.sandbox.furniture)"""
+    furniture   names of what else real clusters have (campaigns.clusters.sandbox.furniture)
+    workloads   documents of the user's own workloads (campaigns.workloads.documents)"""
 
     name: str
     folder: Path
@@ -70,6 +72,7 @@ class SandboxConfig:
     component_channels: bool = False
     audit: bool = False
     furniture: tuple[str, ...] = ()
+    workloads: tuple[JSONValue, ...] = ()
 
     @property
     def work(self) -> Path:
@@ -97,5 +100,6 @@ class SandboxConfig:
                 "profile": Profile(raw["profile"]),
                 "images": {name: ImageConfig.from_mapping(image) for name, image in raw["images"].items()},
                 "furniture": tuple(raw["furniture"]),
+                "workloads": tuple(raw.get("workloads", ())),
             }
         )

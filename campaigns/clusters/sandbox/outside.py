@@ -45,6 +45,7 @@ from campaigns.clusters.sandbox.processes import wait_for
 from campaigns.environment import SBIN
 from campaigns.uninterrupted import uninterrupted
 from injector.errors import ClusterError, EnvironmentFailure, InputError, Problem
+from injector.rules import JSONValue
 
 __all__ = [
     "Launched",
@@ -146,6 +147,7 @@ class Settings(TypedDict, total=False):
     component_channels: bool
     audit: bool
     furniture: tuple[str, ...]
+    workloads: tuple[JSONValue, ...]
 
 
 def require_free(name: str) -> None:

@@ -137,6 +137,8 @@ NEVER: tuple[Where, ...] = (
     Where("drop", "a lost event of a watch is told to nobody: it is planned once", _ANSWERS, ("watch",), "success"),
     Where("drop", "an answer to a write can't be told as a success without it", _ANSWERS, ("answer",), "success"),
     Where("drop", "the success of a patch or of this subresource can't be made up", _REQUESTS, ("patch",), "success"),
+    Where("wrong-key", "in the file a value stays under its key", Channel.AT_REST_SILENT),
+    Where("stale", "no version before it is known", Channel.AT_REST_SILENT),
     Where("wrong-key", "what is read has no key but its own name", _ANSWERS),
     Where("wrong-key", "a request names its object: kube-apiserver refuses another path", _REQUESTS),
     Where("stale", "what a component read before has its own revision: kube-apiserver refuses it", _REQUESTS),

@@ -30,6 +30,7 @@ __all__ = [
     "check_fault",
     "component_names",
     "groups_of",
+    "kinds",
     "preferred_group",
     "scalar_type",
     "wrong_component",
@@ -82,6 +83,11 @@ _USUAL_NODES = 3
 def groups_of(kind: str) -> tuple[str, ...]:
     """API groups that store this kind, "" for core, sorted; none for a kind that Kubernetes itself does not have."""
     return _groups().get(kind, ())
+
+
+def kinds() -> tuple[str, ...]:
+    """The kinds of Kubernetes itself, sorted."""
+    return tuple(sorted(_groups()))
 
 
 def preferred_group(kind: str) -> str:

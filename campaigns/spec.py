@@ -19,6 +19,8 @@
         model: drop
         target: {kind: Pod, namespace: default, labels: "app=web", after: "Deployment/default/web Available",
                  by: kubelet, occurrence: 3}   # all but kind may be left out
+    sample: {budget: 9000}             # beside or instead of faults: drawn by seed, see campaigns.sample_spec
+    golden_every: 20                   # one golden run in twenty experiments, where that is more than `golden`
 
 Unknown keys are refused; all problems are reported at once, each with file and path. The models hold what can be said
 of one value; what needs two of them (a model and its parameters, a kind and its fields) is in campaigns.fault_checks.
@@ -45,6 +47,7 @@ from pydantic import (
 from campaigns.cluster_spec import FURNITURE, ClusterSpec, Model
 from campaigns.fault_checks import check_document
 from campaigns.policies import ConfirmPolicy, StopRules
+from campaigns.sample_spec import SampleSpec, SampleTargets
 from campaigns.spec_problems import in_document_order, to_problems
 from campaigns.workloads import WORKLOADS, Workload
 from campaigns.workloads.documents import parse_workload, workload_to_document
@@ -62,6 +65,8 @@ __all__ = [
     "CampaignSpec",
     "ClusterSpec",
     "FaultSpec",
+    "SampleSpec",
+    "SampleTargets",
     "TargetSpec",
     "TimeLimits",
     "load_preset",
@@ -211,12 +216,16 @@ class CampaignSpec(Model):
         le=1000,
         description="Golden runs per workload; each is judged by the others, which must be enough for a baseline",
     )
-    seed: int = Field(1, ge=0, description="Fixes the order of the experiments")
+    golden_every: int = Field(
+        20, ge=2, le=1000, description="One golden run in so many experiments of a workload, where that is more"
+    )
+    seed: int = Field(1, ge=0, description="Fixes the sample, and the order of the experiments")
     parallelism: Literal["auto"] | int = Field("auto", description="Sandboxes side by side; auto: by CPU and memory")
     time_limits: TimeLimits = Field(default_factory=TimeLimits)  # type: ignore[arg-type]
     stop: StopRules = Field(default_factory=StopRules)  # type: ignore[arg-type]
     confirm: ConfirmPolicy | None = Field(None, description="Findings that are done again; null: none")
-    faults: list[FaultSpec] = Field(default_factory=list)
+    faults: list[FaultSpec] = Field(default_factory=list, description="Named one at a time")
+    sample: SampleSpec | None = Field(None, description="Drawn from what the workloads' recordings allow")
     _own: dict[str, Workload] = PrivateAttr(default_factory=dict)
     _paths: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -246,7 +255,8 @@ class CampaignSpec(Model):
         """Switched on by itself, in golden runs too: the components' forwarders where a fault needs them, furniture
         where a workload does."""
         changes: dict[str, object] = {}
-        if any(Channel(fault.channel).of_components for fault in self.faults):
+        sampled = self.sample.channels if self.sample is not None else []
+        if any(Channel(channel).of_components for channel in (*(f.channel for f in self.faults), *sampled)):
             changes["component_channels"] = True
         needed = {name for workload in self.known_workloads for name in workload.furniture}
         if more := needed - set(self.cluster.wanted_furniture):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,7 +22,7 @@ from campaigns.planning.generation import (
     Variant,
     never,
 )
-from campaigns.planning.sites import Leaf, LeftOut, Site, Traffic
+from campaigns.planning.sites import Asked, Leaf, LeftOut, Site, Traffic
 from injector.codec import integer_range
 from injector.roles import role_of
 from injector.rules import JSONValue
@@ -63,6 +63,17 @@ class Candidate:
         return json.dumps(told, separators=(",", ":"), ensure_ascii=False)
 
     @property
+    def sentence(self) -> str:
+        """What is done to what, for a reader."""
+        site, who = self.site, self.site.subject
+        if site.channel.at_rest:
+            met = f"{who.identity}, stored"
+        else:
+            of = f" of {who.component}" if who.component else ""
+            met = f"{who.identity}, {who.operation or 'write'} {site.occurrence}{of}"
+        return f"{met}: {f'{site.path} {self.words}' if site.path else f'it {self.words}'}"
+
+    @property
     def target(self) -> Target:
         site, who = self.site, self.site.subject
         return Target(
@@ -77,14 +88,25 @@ class Candidate:
 
 
 def candidates(
-    traffic: Traffic, channel: Channel, models: Collection[str], *, seed: int, left_out: LeftOut
+    traffic: Traffic,
+    channel: Channel,
+    models: Collection[str],
+    *,
+    seed: int,
+    left_out: LeftOut,
+    asked: Asked,
+    wanted: Callable[[str, str], bool],
 ) -> Iterator[Candidate]:
-    """All of a channel, in the order of its sites."""
-    making = _Making(traffic, channel, models, seed, left_out)
-    for site in traffic.sites(channel, left_out):
-        yield from making.of_message(site) if site.leaf is None else making.of_field(site, site.leaf)
+    """All of a channel, in the order of its sites, of the subjects that are `asked` for and the fields that are
+    `wanted`, by role and path (MESSAGE and "" of a whole)."""
+    making = _Making(traffic, channel, models, seed, left_out, wanted)
+    for site in traffic.sites(channel, left_out, asked):
+        if site.leaf is not None:
+            yield from making.of_field(site, site.leaf)
+        elif wanted(MESSAGE, ""):
+            yield from making.of_message(site)
     if channel is Channel.ETCD_TO_APISERVER:
-        left_out.note(channel, _RANGE, sum(stored.idle for stored in traffic.stored()))
+        left_out.note(channel, _RANGE, sum(stored.idle and asked(stored.subject) for stored in traffic.stored()))
 
 
 @dataclass(frozen=True)
@@ -94,6 +116,7 @@ class _Making:
     models: Collection[str]
     seed: int
     left_out: LeftOut
+    wanted: Callable[[str, str], bool]
 
     @cached_property
     def _whole(self) -> tuple[Variant, ...]:
@@ -104,6 +127,8 @@ class _Making:
             self.left_out.note(self.channel, "directives of patches, which are no fields")
             return
         role = role_of(site.subject.kind, leaf.path).value
+        if not self.wanted(role, leaf.path):
+            return
         for variant in FIELD_VARIANTS.get(leaf.type, ()):
             if variant.model not in self.models:
                 continue

@@ -8,7 +8,7 @@ often: of those that did not, the n-th message would often never come, and the f
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -20,13 +20,20 @@ from injector.identity import IdentityTracker, kind_of_key
 from injector.rules import JSONValue
 from injector.targets import Channel
 
-__all__ = ["LEAST_SEEN", "Leaf", "LeftOut", "Site", "Stored", "Traffic"]
+__all__ = ["LEAST_SEEN", "Asked", "Leaf", "LeftOut", "Site", "Stored", "Traffic"]
 
 LEAST_SEEN = 0.9
 """Of the golden runs (the issue's; so that at least 97 % of all planned faults fire)."""
 
 _OF_THE_HOST = ("Lease/kube-system/apiserver-",)
 """Objects whose name is made of the host's: on another machine they are others."""
+
+
+Asked = Callable[[Subject], bool]
+
+
+def _any(_: Subject) -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,19 +140,21 @@ class Traffic:
                 found[subject.kind, subject.group].setdefault(subject.identity, leaves)
         return {kind: tuple(sorted(objects.items())) for kind, objects in found.items()}
 
-    def sites(self, channel: Channel, left_out: LeftOut) -> Iterator[Site]:
-        """Every site of a channel, in the order of the exemplary run."""
+    def sites(self, channel: Channel, left_out: LeftOut, asked: Asked = _any) -> Iterator[Site]:
+        """Every site of a channel, in the order of the exemplary run, of subjects that are `asked` for."""
         if channel.at_rest:
-            yield from self._at_rest(channel, left_out)
+            yield from self._at_rest(channel, left_out, asked)
         elif channel in self.recording.channels:
-            yield from self._in_flight(channel, self.recording.channels[channel], left_out)
+            yield from self._in_flight(channel, self.recording.channels[channel], left_out, asked)
 
-    def _in_flight(self, channel: Channel, told: Conversation, left_out: LeftOut) -> Iterator[Site]:
+    def _in_flight(self, channel: Channel, told: Conversation, left_out: LeftOut, asked: Asked) -> Iterator[Site]:
         steady = _Steady(told)
         met: Counter[tuple[Subject, str]] = Counter()
         before: dict[tuple[str, str], Value] = {}
         for message in told.messages:
             subject, value = message.subject, message.value
+            if not asked(subject):
+                continue
             if _is_ours(subject):
                 left_out.note(channel, "objects whose name is the host's, or that are the canary's", 1)
                 continue
@@ -166,10 +175,12 @@ class Traffic:
             if value is not None:
                 before[subject.group, subject.identity] = value
 
-    def _at_rest(self, channel: Channel, left_out: LeftOut) -> Iterator[Site]:
+    def _at_rest(self, channel: Channel, left_out: LeftOut, asked: Asked) -> Iterator[Site]:
         told = self.recording.channels.get(Channel.APISERVER_TO_ETCD)
         steady = _Steady(told) if told is not None else None
         for stored in self.stored():
+            if not asked(stored.subject):
+                continue
             if _is_ours(stored.subject):
                 left_out.note(channel, "objects whose name is the host's, or that are the canary's", 1)
                 continue

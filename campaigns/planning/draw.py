@@ -1,0 +1,240 @@
+"""Draws a campaign's faults from recordings: by strata, by budget, by seed. Pure.
+
+Which of a stratum are drawn is decided by the hash of the seed and of what each fault is, so that it is the same on any
+machine and with any Python, and the larger of two samples holds all that the smaller one has of a stratum. Each that is
+drawn is tried on the recorded bytes, with the code that will carry it out; what does nothing or can't be done is left
+out, and another takes its place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from campaigns.fault_checks import check_fault
+from campaigns.planning.candidates import Candidate, candidates
+from campaigns.planning.generation import UNASKED
+from campaigns.planning.sites import LeftOut, Site, Traffic
+from campaigns.planning.strata import Stratum, allocate
+from campaigns.recording import Recording, Subject
+from campaigns.sample_spec import Choice, SampleSpec
+from injector.corrupt import Corruption, corrupt
+from injector.errors import InjectionError
+from injector.roles import has_role
+from injector.rules import JSONValue
+from injector.targets import Channel
+
+__all__ = ["Drawn", "NotPlanned", "Planned", "draw", "try_out"]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One fault of the sample."""
+
+    workload: str
+    candidate: Candidate
+    stratum: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotPlanned:
+    """What was left out, and why: so many messages, fields or faults."""
+
+    workload: str
+    channel: str
+    why: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The sample."""
+
+    faults: tuple[Planned, ...]
+    strata: tuple[Stratum, ...]
+    left_out: tuple[NotPlanned, ...]
+
+
+def draw(sample: SampleSpec, recordings: Mapping[str, Recording], *, seed: int) -> Drawn:
+    """The faults that `sample` asks for, in these workloads, by their names."""
+    population: dict[str, list[Planned]] = defaultdict(list)
+    left_out: dict[str, LeftOut] = {}
+    traffics = {workload: Traffic(recording) for workload, recording in recordings.items()}
+    for workload, traffic in traffics.items():
+        noted = left_out[workload] = LeftOut()
+        for candidate in _asked_for(sample, traffic, seed, noted):
+            stratum = "/".join(_VALUES[name](workload, candidate) for name in sample.strata)
+            population[stratum].append(Planned(workload, candidate, stratum))
+    wanted = allocate({name: len(faults) for name, faults in population.items()}, sample.budget, sample.at_least)
+    chosen: list[Planned] = []
+    strata = []
+    for name in sorted(population):
+        ranked = _ranked(population[name], seed, wanted[name])
+        drawn, refused = _accepted(ranked, wanted[name], traffics, left_out)
+        chosen += drawn
+        strata.append(Stratum(name=name, population=len(population[name]) - refused, planned=len(drawn)))
+    lines = (
+        NotPlanned(workload=workload, channel=channel.value, why=why, number=number)
+        for workload, noted in left_out.items()
+        for (channel, why), number in sorted(noted.counts.items())
+    )
+    return Drawn(tuple(chosen), tuple(strata), tuple(lines))
+
+
+_VALUES: Mapping[str, Callable[[str, Candidate], str]] = {
+    "workload": lambda workload, _: workload,
+    "channel": lambda _, candidate: candidate.site.channel.value,
+    "model": lambda _, candidate: candidate.family,
+    "role": lambda _, candidate: candidate.role,
+    "kind": lambda _, candidate: candidate.site.subject.kind,
+    "operation": lambda _, candidate: candidate.site.operation or "stored",
+}
+
+
+def _asked_for(sample: SampleSpec, traffic: Traffic, seed: int, left_out: LeftOut) -> Iterator[Candidate]:
+    chosen = _Chosen(sample.targets.include, sample.targets.exclude)
+    for channel in Channel:
+        if channel.value not in sample.channels:
+            continue
+
+        def asked(subject: Subject, channel: Channel = channel) -> bool:
+            if not chosen.kind(subject.kind) or not chosen.namespace(subject.namespace):
+                return False
+            if subject.kind in UNASKED and subject.kind not in sample.targets.kinds:
+                left_out.note(channel, f"{subject.kind}: {UNASKED[subject.kind]}")
+                return False
+            return True
+
+        seen: set[str] = set()
+        for candidate in candidates(
+            traffic, channel, sample.models, seed=seed, left_out=left_out, asked=asked, wanted=chosen.field
+        ):
+            if chosen.role(candidate) and (content := candidate.content) not in seen:
+                seen.add(content)
+                yield candidate
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What a spec's targets take in and leave out."""
+
+    include: Choice
+    exclude: Choice
+
+    def kind(self, kind: str) -> bool:
+        return (not self.include.kinds or kind in self.include.kinds) and kind not in self.exclude.kinds
+
+    def namespace(self, namespace: str) -> bool:
+        included = not self.include.namespaces or namespace in self.include.namespaces
+        return included and namespace not in self.exclude.namespaces
+
+    def field(self, _role: str, path: str) -> bool:
+        included = self._included is None or self._included.fullmatch(path) is not None
+        return included and not (self._excluded is not None and self._excluded.fullmatch(path))
+
+    def role(self, candidate: Candidate) -> bool:
+        if not self.include.roles and not self.exclude.roles:
+            return True
+        kind, path, own = candidate.site.subject.kind, candidate.site.path, candidate.role
+
+        def has(role: str) -> bool:
+            return role == own or (bool(path) and has_role(kind, path, role))
+
+        included = not self.include.roles or any(has(role) for role in self.include.roles)
+        return included and not any(has(role) for role in self.exclude.roles)
+
+    @cached_property
+    def _included(self) -> re.Pattern[str] | None:
+        return _globs(self.include.paths)
+
+    @cached_property
+    def _excluded(self) -> re.Pattern[str] | None:
+        return _globs(self.exclude.paths)
+
+
+def _globs(globs: Sequence[str]) -> re.Pattern[str] | None:
+    """`*` stands for anything; brackets for themselves."""
+    each = [".*".join(re.escape(part) for part in glob.split("*")) for glob in globs]
+    return re.compile("|".join(each)) if each else None
+
+
+def _ranked(faults: Sequence[Planned], seed: int, wanted: int) -> Iterator[Planned]:
+    """In the order in which the seed draws them: those that are wanted first, more only if some of them can't be."""
+    ranks = [(hashlib.sha256(f"{seed}:{each.candidate.content}".encode()).digest(), i) for i, each in enumerate(faults)]
+    first = heapq.nsmallest(wanted, ranks)
+    yield from (faults[number] for _, number in first)
+    last = first[-1] if first else None
+    yield from (faults[number] for rank, number in sorted(ranks) if last is None or (rank, number) > last)
+
+
+def _accepted(
+    ranked: Iterator[Planned], wanted: int, traffics: Mapping[str, Traffic], left_out: Mapping[str, LeftOut]
+) -> tuple[list[Planned], int]:
+    """The first that the injector takes, and how many before them it did not."""
+    drawn: list[Planned] = []
+    refused = 0
+    while len(drawn) < wanted:
+        planned = next(ranked, None)
+        if planned is None:
+            break
+        why = _refusal(planned.candidate, traffics[planned.workload])
+        if why is None:
+            drawn.append(planned)
+        else:
+            left_out[planned.workload].note(planned.candidate.site.channel, f"drawn, but {why}")
+            refused += 1
+    return drawn, refused
+
+
+def _refusal(candidate: Candidate, traffic: Traffic) -> str | None:
+    """Why it can't be planned, None if it can."""
+    site, target = candidate.site, candidate.target
+    identity = {"identity": target.identity} if target.identity else {}
+    document: dict[str, JSONValue] = {
+        "channel": site.channel.value,
+        "model": candidate.model,
+        "parameters": dict(candidate.parameters),
+        "target": {"kind": target.kind, "group": target.group, **identity, "field": target.field,
+                   "operation": target.operation, "occurrence": target.occurrence,
+                   **({"component": target.component} if target.component else {})},
+    }  # fmt: skip
+    problems = check_fault(document, file="recording", where="")
+    if problems:
+        return problems[0].message
+    if site.value is None or site.value.content is None:
+        return None
+    try:
+        try_out(candidate, traffic)
+    except InjectionError as error:
+        return str(error)
+    return None
+
+
+def try_out(candidate: Candidate, traffic: Traffic) -> Corruption:
+    """What it makes of the recorded bytes. FaultError or CodecError where it can't be done, or there are none."""
+    site = candidate.site
+    content = site.value.content if site.value is not None else None
+    around = _Around(site, traffic)
+    return corrupt(content or b"{}", candidate.model, candidate.parameters, site.path or None, around=around)
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What the recording knows around a value: injector.faults.Surroundings."""
+
+    site: Site
+    traffic: Traffic = field(repr=False)
+
+    def previous(self) -> bytes | None:
+        return self.site.before.content if self.site.before is not None else None
+
+    def other(self, identity: str) -> tuple[bytes, bytes] | None:
+        for key, (subject, value) in self.traffic.baseline.items():
+            if subject.identity == identity and value.content is not None:
+                return key.encode(), value.content
+        return None

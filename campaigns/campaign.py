@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +24,8 @@ from campaigns.judging import Bench
 from campaigns.plan import plan
 from campaigns.policies import ConfirmPolicy
 from campaigns.record import ExperimentRecord, PlannedExperiment
+from campaigns.recording import Recording
+from campaigns.recordings_found import write_recordings
 from campaigns.runner import LocalExecutor
 from campaigns.session import Session, SessionView, due_confirmations, missing_tasks
 from campaigns.spec import CampaignSpec, parse_spec
@@ -86,19 +88,22 @@ def run_campaign(
     view: CampaignView,
     *,
     beside: Path | None = None,
+    recordings: Mapping[str, Recording] | None = None,
     overrides: Overrides | None = None,
     stop: Stop | None = None,
     engine: Engine = LocalExecutor,
 ) -> Run:
     """Runs it all into `folder`; returns the run, open. Where `stop` says so, what is under way is finished; on
     KeyboardInterrupt, which goes on, all that is finished is kept. `beside`: where relative paths in the spec start
-    (None: the current folder)."""
+    (None: the current folder). `recordings`: what a sample is drawn from, by workload; they are kept in the folder."""
+    recordings = recordings or {}
     said = overrides or Overrides()
     spec, start = said.of(spec), (beside or Path.cwd()).resolve()
-    the_plan, settings = plan(spec), spec.to_sandbox_settings(start)
+    the_plan, settings = plan(spec, recordings), spec.to_sandbox_settings(start)
     known = run_metadata(spec, assets, settings, sandboxes=_sandboxes(spec, len(the_plan.experiments)))
     more: dict[str, JSONValue] = {"beside": str(start), "overrides": dataclasses.asdict(said)}
     run = create_run(folder, spec_text, the_plan, {**known, **more})
+    write_recordings(recordings, folder)
     work = _Work(run, spec, start, assets, view, stop or Stop(), engine)
     with work.open_for("run") as (session, executor):
         work.carry_out(session, executor)

@@ -6,7 +6,7 @@ components' forwarder, which changes nothing in what they say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from campaigns.assets import Assets
@@ -76,8 +76,7 @@ def record_workload(
         executor.close()
     results.sort(key=lambda result: planned.index(_run_of(result)))
     versions = {name: assets.entries[name].version for name in sorted(assets)}
-    told_of: Sequence[Result] = results
-    return build(workload, cluster, versions, [(each.recorded, each.seconds) for each in told_of], results[0].baseline)
+    return build(workload, cluster, versions, [(each.recorded, each.seconds) for each in results], results[0].baseline)
 
 
 def _run_of(result: Result) -> RecordedRun:

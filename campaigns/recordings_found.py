@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from campaigns.cluster_spec import ClusterSpec
-from campaigns.recording import Recording, cluster_content, read_recording
+from campaigns.recording import Recording, cluster_content, read_recording, write_recording
 from campaigns.spec import CampaignSpec
 from injector.targets import Channel
 
-__all__ = ["HERE", "SHIPPED", "Found", "channels_needed", "file_name", "find_recordings"]
+__all__ = ["HERE", "SHIPPED", "Found", "channels_needed", "file_name", "find_recordings", "write_recordings"]
 
 SHIPPED = Path(__file__).parent / "recordings"
 HERE = Path("recordings")
@@ -67,3 +67,12 @@ def find_recordings(spec: CampaignSpec, *, folders: Sequence[Path] = (HERE, SHIP
                 recordings[workload], files[workload] = recording, path
                 break
     return Found(recordings, files, tuple(w for w in spec.workloads if w not in recordings))
+
+
+def write_recordings(recordings: Mapping[str, Recording], run: Path) -> None:
+    """Into a run's folder, so that its plan can be drawn again. OSError as it comes."""
+    if recordings:
+        folder = run / HERE
+        folder.mkdir(mode=0o700)
+        for workload, recording in recordings.items():
+            write_recording(recording, folder / f"{workload}.recording")

@@ -37,7 +37,7 @@ ChannelName = Literal[
     "at-rest-write",
     "at-rest-silent",
 ]
-Dimension = Literal["workload", "channel", "model", "role", "kind", "operation"]
+Dimension = Literal["workload", "channel", "model", "role", "dependency", "kind", "operation"]
 Word = Annotated[str, Field(min_length=1)]
 
 MESSAGE_ROLE = "message"
@@ -92,7 +92,8 @@ class SampleSpec(Model):
     strata: list[Dimension] = Field(
         default=["workload", "channel", "model", "role"],
         min_length=1,
-        description="What faults of one stratum share; an inverted boolean counts as a bit-flip",
+        description="What faults of one stratum share; an inverted boolean counts as a bit-flip; dependency: a role, "
+        "but of dependencies by what they tie (owner-reference, …)",
     )
     at_least: int = Field(1, ge=0, description="Of each stratum, where the budget is enough for that")
 

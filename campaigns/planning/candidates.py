@@ -28,10 +28,13 @@ from injector.roles import role_of
 from injector.rules import JSONValue
 from injector.targets import Channel, Target
 
-__all__ = ["MESSAGE", "Candidate", "candidates"]
+__all__ = ["MESSAGE", "Candidate", "Wanted", "candidates"]
 
 MESSAGE = "message"
 """In place of a field's role, where a fault is done to the whole."""
+
+Wanted = Callable[[str, str, str], bool]
+"""(kind, role, path) of a field, or (kind, MESSAGE, "") of a whole: whether it is to be looked at."""
 
 _FLIP_WITHIN = 0.9
 """Of a message's bytes: the n-th message is a few bytes longer or shorter from run to run."""
@@ -95,15 +98,15 @@ def candidates(
     seed: int,
     left_out: LeftOut,
     asked: Asked,
-    wanted: Callable[[str, str], bool],
+    wanted: Wanted,
 ) -> Iterator[Candidate]:
     """All of a channel, in the order of its sites, of the subjects that are `asked` for and the fields that are
-    `wanted`, by role and path (MESSAGE and "" of a whole)."""
+    `wanted`."""
     making = _Making(traffic, channel, models, seed, left_out, wanted)
     for site in traffic.sites(channel, left_out, asked):
         if site.leaf is not None:
             yield from making.of_field(site, site.leaf)
-        elif wanted(MESSAGE, ""):
+        elif wanted(site.subject.kind, MESSAGE, ""):
             yield from making.of_message(site)
     if channel is Channel.ETCD_TO_APISERVER:
         left_out.note(channel, _RANGE, sum(stored.idle and asked(stored.subject) for stored in traffic.stored()))
@@ -116,18 +119,18 @@ class _Making:
     models: Collection[str]
     seed: int
     left_out: LeftOut
-    wanted: Callable[[str, str], bool]
+    wanted: Wanted
 
     @cached_property
     def _whole(self) -> tuple[Variant, ...]:
         return tuple(variant for variant in MESSAGE_VARIANTS if variant.model in self.models)
 
     def of_field(self, site: Site, leaf: Leaf) -> Iterator[Candidate]:
+        role = role_of(site.subject.kind, leaf.path).value
+        if not self.wanted(site.subject.kind, role, leaf.path):
+            return
         if "$" in leaf.path:
             self.left_out.note(self.channel, "directives of patches, which are no fields")
-            return
-        role = role_of(site.subject.kind, leaf.path).value
-        if not self.wanted(role, leaf.path):
             return
         for variant in FIELD_VARIANTS.get(leaf.type, ()):
             if variant.model not in self.models:

@@ -25,7 +25,7 @@ from campaigns.recording import Recording, Subject
 from campaigns.sample_spec import Choice, SampleSpec
 from injector.corrupt import Corruption, corrupt
 from injector.errors import InjectionError
-from injector.roles import has_role
+from injector.roles import dependency_of, has_role
 from injector.rules import JSONValue
 from injector.targets import Channel
 
@@ -91,9 +91,15 @@ _VALUES: Mapping[str, Callable[[str, Candidate], str]] = {
     "channel": lambda _, candidate: candidate.site.channel.value,
     "model": lambda _, candidate: candidate.family,
     "role": lambda _, candidate: candidate.role,
+    "dependency": lambda _, candidate: _dependency(candidate),
     "kind": lambda _, candidate: candidate.site.subject.kind,
     "operation": lambda _, candidate: candidate.site.operation or "stored",
 }
+
+
+def _dependency(candidate: Candidate) -> str:
+    found = dependency_of(candidate.site.subject.kind, candidate.site.path) if candidate.site.path else None
+    return found.value if found is not None else candidate.role
 
 
 def _asked_for(sample: SampleSpec, traffic: Traffic, seed: int, left_out: LeftOut) -> Iterator[Candidate]:
@@ -114,7 +120,7 @@ def _asked_for(sample: SampleSpec, traffic: Traffic, seed: int, left_out: LeftOu
         for candidate in candidates(
             traffic, channel, sample.models, seed=seed, left_out=left_out, asked=asked, wanted=chosen.field
         ):
-            if chosen.role(candidate) and (content := candidate.content) not in seen:
+            if (content := candidate.content) not in seen:
                 seen.add(content)
                 yield candidate
 
@@ -133,14 +139,12 @@ class _Chosen:
         included = not self.include.namespaces or namespace in self.include.namespaces
         return included and namespace not in self.exclude.namespaces
 
-    def field(self, _role: str, path: str) -> bool:
-        included = self._included is None or self._included.fullmatch(path) is not None
-        return included and not (self._excluded is not None and self._excluded.fullmatch(path))
-
-    def role(self, candidate: Candidate) -> bool:
-        if not self.include.roles and not self.exclude.roles:
-            return True
-        kind, path, own = candidate.site.subject.kind, candidate.site.path, candidate.role
+    def field(self, kind: str, own: str, path: str) -> bool:
+        """campaigns.planning.candidates.Wanted"""
+        if self._included is not None and not self._included.fullmatch(path):
+            return False
+        if self._excluded is not None and self._excluded.fullmatch(path):
+            return False
 
         def has(role: str) -> bool:
             return role == own or (bool(path) and has_role(kind, path, role))

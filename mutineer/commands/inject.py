@@ -17,9 +17,7 @@ from mutineer.completing import complete_sandboxes
 from mutineer.exit_codes import ExitCode
 
 if TYPE_CHECKING:  # what a command runs is loaded when it runs: help and completion stay quick
-    from rich.text import Text
-
-    from injector.rules import Firing, JSONValue
+    from injector.rules import JSONValue
 
 __all__ = ["command"]
 
@@ -44,8 +42,6 @@ _CHANNELS = (
     "apiserver-to-component",
 )
 """injector.targets.Channel, which a test compares."""
-_HEX_WIDTH = 49
-"""Of a line of 16 bytes, and a space."""
 _OPTIONS = {
     "channel": "--channel",
     "model": "--model",
@@ -405,13 +401,14 @@ def _show(done: Mapping[str, JSONValue], *, as_json: bool, undo: str | None) -> 
     from rich.console import Console
 
     from injector.rules_json import firing_from_json
+    from mutineer.sheet import sheet_of
 
     if as_json:
         _print(_redacted(done))
         return
     document = done["firing"]
     assert isinstance(document, dict)
-    sheet = _sheet(firing_from_json(document), undo, _field(done))
+    sheet = sheet_of(firing_from_json(document), undo, _field(done))
     Console(soft_wrap=not sys.stdout.isatty(), highlight=False).print(sheet)
 
 
@@ -433,41 +430,3 @@ def _redacted(done: Mapping[str, JSONValue]) -> Mapping[str, JSONValue]:
         return done
     hidden: dict[str, JSONValue] = {"before": "", "after": "", "field_before": None, "field_after": None}
     return {**done, "firing": {**document, **hidden, "redacted": True}}
-
-
-def _sheet(firing: Firing, undo: str | None, field: str | None = None) -> Text:
-    """What was (or would be) done, and the bytes around it. `field`: what the rule names."""
-    from rich.text import Text
-
-    from campaigns.redaction import holds_secret
-    from mutineer.report.hexdump import compare
-    from mutineer.report.sentences import change_of, evidence_of, fate_of
-
-    secret = holds_secret(firing)
-    bytes_ = compare(firing.before, firing.after, span=firing.span, redacted=secret)
-    lines = [("object", firing.identity), ("key", firing.key)]
-    if change := change_of(firing):
-        path = f"{firing.field or field}: " if firing.field or field else ""
-        lines.append(("field", f"{path}{change[0]} → {change[1]}"))
-    lines.append(("size", f"{bytes_.before_bytes} → {bytes_.after_bytes} bytes"))
-    fate = f"{firing.operation}, {fate_of(firing)}"
-    lines.append(("done", "nothing: a dry run" if firing.operation == "preview" else fate))
-    lines += evidence_of(firing)
-    lines += [("note", firing.note)] if firing.note else []
-    lines += [("undo", undo)] if undo else []
-    sheet = Text()
-    for name, what in lines:
-        sheet.append(f"{name:8}", style="dim").append(f"{what}\n")
-    for line in bytes_.lines:
-        for pieces, mark, style in ((line.before, "-", "red"), (line.after, "+", "green")):
-            if line.before == line.after and mark == "+":
-                continue
-            sheet.append(f"{'  ' if line.before == line.after else mark + ' '}{line.offset}  ", style="dim")
-            for piece in pieces:
-                sheet.append(piece.hex, style=f"bold {style}" if piece.changed else "").append(" ")
-            sheet.append(" " * (_HEX_WIDTH - sum(len(piece.hex) + 1 for piece in pieces)))
-            for piece in pieces:
-                sheet.append(piece.text, style=f"bold {style}" if piece.changed else "dim")
-            sheet.append("\n")
-    sheet.rstrip()
-    return sheet

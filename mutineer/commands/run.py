@@ -49,6 +49,7 @@ def campaign(spec: Path, name: str | None, source: str | None, overrides: Overri
     from campaigns.campaign import run_campaign
     from campaigns.run_folder import RUNS
     from campaigns.spec import load_preset, load_spec, presets
+    from mutineer.commands.record import recordings_for
     from mutineer.commands.report import write_report
 
     preset = str(spec) in presets()
@@ -56,13 +57,22 @@ def campaign(spec: Path, name: str | None, source: str | None, overrides: Overri
         known = f"there is no such file; presets are: {', '.join(presets())}; `mutineer schema spec` describes the file"
         raise InputError([Problem(str(spec), "", known)])
     loaded, text = load_preset(str(spec)) if preset else load_spec(spec)
-    folder = RUNS / (name or _free_name(loaded.name))
     beside = None if preset else spec.parent
-    with (
-        stage(folder, source) as on,
-        run_campaign(loaded, text, folder, on.assets, on.view, beside=beside, overrides=overrides, stop=on.stop) as run,
-    ):
-        write_report(run)
+    folder = RUNS / (name or _free_name(loaded.name))
+    with stage(folder, source) as on:
+        recordings = recordings_for(loaded, on.assets, beside=beside or Path.cwd(), tell=on.view.note)
+        with run_campaign(
+            loaded,
+            text,
+            folder,
+            on.assets,
+            on.view,
+            beside=beside,
+            recordings=recordings,
+            overrides=overrides,
+            stop=on.stop,
+        ) as run:
+            write_report(run)
     return finished(run, on.stop)
 
 

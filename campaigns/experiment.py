@@ -23,9 +23,16 @@ from campaigns.clusters.silent import edit_silently, read_anew
 from campaigns.consumption import later_writes
 from campaigns.end_state import EndState
 from campaigns.observers.canary import CANARY_STEPS, run_canary
-from campaigns.observers.clients import Clients, joined
+from campaigns.observers.clients import Clients
+from campaigns.observers.components import ComponentSampler
+from campaigns.observers.events import events_of
 from campaigns.observers.history import History
+from campaigns.observers.logs import AuditReader, LogReader
+from campaigns.observers.metrics import MetricsReader
+from campaigns.observers.observer import Observer, watching
+from campaigns.observers.system import system_components
 from campaigns.observers.trace import trace_of
+from campaigns.redaction import is_secret_rule
 from campaigns.workloads import Workload
 from campaigns.workloads.driving import drive, learn
 from campaigns.workloads.goals import all_hold, missing
@@ -152,21 +159,19 @@ class Experiment:
             deadline = time.monotonic() + self._limits.prepare_s
             with History(self._keyspace, self._baseline, r0=self._keyspace.revision(), began=0.0) as history:
                 clients = Clients(self._cluster, workload.services, history, began=0.0)
-                clients.start()
-                try:
+                with watching((clients,)):
                     drive(workload.prepare, user, self._cluster, history, deadline=deadline, patient=True)
                     history.caught_up()
                     if not history.wait(lambda: self._prepared(history, clients), deadline=deadline):
                         self._unclean = _not_prepared(workload, history, clients, user, self._limits.prepare_s)
-                finally:
-                    self._before = clients.stop_since_ok()
+                self._before = clients.since_ok()
             revision, self._baseline = _still(self._keyspace)
         learn((*workload.steps, *CANARY_STEPS), user)
         user.told.clear()
         return revision
 
     def _prepared(self, history: History, clients: Clients) -> bool:
-        since = clients.all_ok_s(history)
+        since = clients.all_ok_s()
         if since is None or not all_hold(self._workload.ready, history):
             return False
         return time.monotonic() - max(history.last_change_s, since) >= self._limits.quiet_s
@@ -200,26 +205,22 @@ class Experiment:
         self.recorded = {channel: self._cluster.forwarder(channel).recorded() for channel in self._record}
 
     def _observe(self, history: History, user: User, health: Mapping[str, ComponentHealth]) -> Observation:
-        clients = Clients(self._cluster, self._workload.services, history, began=self._began)
-        clients.start()
-        try:
+        """Drives the workload under the eyes of all observers, then the canary, and puts the record together: what this
+        class itself knows, and each observer's part."""
+        clients = Clients(self._cluster, self._workload.services, history, began=self._began, before=self._before)
+        observers = self._observers(clients)
+        with watching(observers):
             self._drive(history, user, clients)
             history.wait(lambda: False, deadline=time.monotonic() + self._limits.steady_s)
             end, told = EndState.of(history, self._workload.namespaces), tuple(user.told)
             self._end_recording()
             self._phase("canary")
             canary = self._canary(history, user)
-        finally:
-            probes = joined(self._before, clients.stop())
         self._collect_firings()
-        seen_all = history.caught_up()
-        self._trace = trace_of(history, self._baseline)
+        blind, unseen = self._catch_up(history)
         self._firings = tuple(self._followed(firing, history) for firing in self._firings)
-        blind = []
-        if history.blind or not seen_all:
-            blind.append(f"etcd history: {history.blind or 'the watch did not catch up with what etcd holds'}")
-        blind += [f"probe from {series.vantage}: {series.blind}" for series in probes if series.blind]
-        return Observation(
+        events, unread = events_of(history)
+        observation = Observation(
             workload=self._workload.name,
             seconds=round(self._now_s(), 3),
             r0=history.r0,
@@ -228,9 +229,9 @@ class Experiment:
             pods=end.pods,
             final_counts=end.counts,
             peak_counts=end.peaks,
-            probes=probes,
+            probes=(),
             canary=canary,
-            components=self._components(health),
+            components=(*self._components(health), *system_components(history, self._baseline)),
             writes=tuple(history.writes),
             armed=self._rule is not None,
             firings=self._firings,
@@ -238,10 +239,36 @@ class Experiment:
             user_errors=(*told, *end.signs),
             caps=_caps(self._cluster, self._keyspace, history),
             user_asked=self._rule is None or self._users_own(self._rule),
-            blind=tuple(blind),
+            blind=blind,
             unclean=self._unclean,
             undecodable=history.undecodable(),
+            events=events,
+            missing=(*unseen, *((unread,) if unread else ())),
         )
+        for observer in observers:
+            observation = observer.add_to(observation)
+        return observation
+
+    def _observers(self, clients: Clients) -> tuple[Observer, ...]:
+        """In the order in which they start. Clients are the last: what others read at the start costs them nothing."""
+        texts = self._rule is None or not is_secret_rule(self._rule)
+        return (
+            MetricsReader(self._cluster),
+            LogReader(self._cluster, texts=texts),
+            AuditReader(self._cluster, began=self._began),
+            ComponentSampler(self._cluster, began=self._began),
+            clients,
+        )
+
+    def _catch_up(self, history: History) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Waits for what etcd's watch has still to tell, and takes the trace. What was not seen, in words."""
+        seen_all = history.caught_up()
+        self._trace = trace_of(history, self._baseline)
+        cut = history.keeper.left_out
+        missing = (f"trace: {cut} values, there was no room for them",) if cut else ()
+        if history.blind or not seen_all:
+            return (f"etcd history: {history.blind or 'the watch did not catch up with what etcd holds'}",), missing
+        return (), missing
 
     def _components(self, before: Mapping[str, ComponentHealth]) -> tuple[ComponentHealth, ...]:
         """Components at the end. What is down gets a moment to come back, as it would in a cluster that restarts it.
@@ -334,9 +361,7 @@ class Experiment:
         if self._milestones["pods-ready"] is None and all_hold(self._workload.done, history):
             self._milestones["pods-ready"] = self._now_s()
         if self._milestones["traffic"] is None:
-            served = {series.service for series in self._before}
-            answered = served >= {str(service) for service in self._workload.services}
-            self._milestones["traffic"] = 0.0 if served and answered else clients.first_ok_s()
+            self._milestones["traffic"] = 0.0 if clients.served_from_start() else clients.first_ok_s()
 
     def _collect_firings(self) -> None:
         if self._in_flight:
@@ -372,7 +397,7 @@ def _not_prepared(
 ) -> tuple[str, ...]:
     """Why what the workload prepares is not there, in words."""
     wants = [*missing(workload.ready, history)]
-    if clients.all_ok_s(history) is None:
+    if clients.all_ok_s() is None:
         wants.append("its services answer from every node")
     told = f"; the user was told: {'; '.join(user.told)}" if user.told else ""
     return (

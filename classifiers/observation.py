@@ -3,22 +3,31 @@
 Values only, no I/O. All times are seconds since the experiment's start (monotonic) unless a name says otherwise.
 The stored form is JSON (`to_json`/`from_json`, see classifiers.record); `SCHEMA` counts its incompatible changes.
 
-History of the form: 1 (first).
+History of the form: 1 (first; fields that came later have defaults, so that older records read).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from injector.rules import Firing, NearMiss
 
 __all__ = [
     "SCHEMA",
+    "AuditEvent",
+    "AuditRecord",
     "CanaryRecord",
     "ComponentHealth",
+    "ComponentSample",
+    "ComponentSeries",
+    "EventRecord",
+    "LogErrors",
+    "MetricChange",
     "Observation",
     "PodFinal",
+    "ProbeKind",
     "ProbeSample",
     "ProbeSeries",
     "Write",
@@ -45,9 +54,21 @@ class Write:
     decodable: bool = True
 
 
+class ProbeKind(StrEnum):
+    """What a client asks."""
+
+    HTTP = "http"
+    """A Service, at its address."""
+    DNS = "dns"
+    """The cluster's DNS, for a Service's name."""
+    POD = "pod"
+    """Pods on other nodes, at their own addresses."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProbeSample:
-    """One client request. `outcome` is `ok`, `refused`, `timeout`, `reset`, `http-NNN` or `other: …`."""
+    """One client request. `outcome` is `ok`, `no-address`, `refused`, `timeout`, `reset`, `http-NNN` or `other: …`; of
+    DNS also `nxdomain`, `servfail`, `dns-N` (another response code), `no-records` or `wrong-address`."""
 
     at_s: float
     latency_s: float
@@ -56,12 +77,19 @@ class ProbeSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeSeries:
-    """All requests to one service from one vantage point (a node). `blind` says why the probe could not run."""
+    """All requests of one kind to one service from one vantage point (a node). `service` is a name in `default`,
+    `NAMESPACE/NAME`, or, for pods, `pods of NAMESPACE`. `blind` says why the probe could not run."""
 
     service: str
     vantage: str
     samples: tuple[ProbeSample, ...]
     blind: str | None = None
+    kind: ProbeKind = ProbeKind.HTTP
+
+    @property
+    def path(self) -> str:
+        """What is asked, in words: with the vantage, a name for this client."""
+        return f"DNS of {self.service}" if self.kind is ProbeKind.DNS else self.service
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +135,83 @@ class ComponentHealth:
     rss_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ComponentSample:
+    """A component at one moment. `cpu_s` since its process started; `ready` None: not asked, or no answer is known."""
+
+    at_s: float
+    alive: bool
+    restarts: int
+    cpu_s: float
+    rss_bytes: int
+    ready: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentSeries:
+    """A component over time; its restarts counted from the experiment's start."""
+
+    name: str
+    samples: tuple[ComponentSample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """One write of an object of kind Event. `type` is Normal or Warning, `about` the identity of the object that it is
+    about (`KIND/NAMESPACE/NAME` where that is not known), `who` the component that reported it, `count` how often it
+    has happened by then."""
+
+    at_s: float
+    type: str
+    reason: str
+    about: str
+    message: str
+    who: str
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricChange:
+    """A component's metric (the sum over its labels that are of interest: campaigns.observers.metrics) at the start and
+    at the end; None where it did not tell. A counter begins anew with its process."""
+
+    component: str
+    name: str
+    before: float | None
+    after: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogErrors:
+    """Lines of a component's log since the start that tell of an error: how many, and the first few. Without texts
+    where the fault was aimed at a Secret."""
+
+    component: str
+    count: int
+    first: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One request as kube-apiserver's audit log has it. `what` is RESOURCE[/SUBRESOURCE][ NAMESPACE/NAME]."""
+
+    at_s: float
+    user: str
+    verb: str
+    what: str
+    code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRecord:
+    """What the audit log tells since the start: every request that changes something and every one that failed, as far
+    as there was room; `others` are reads that were answered, `left_out` what there was no room for."""
+
+    events: tuple[AuditEvent, ...]
+    others: int
+    left_out: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """Everything collected in one experiment.
@@ -125,6 +230,11 @@ class Observation:
     near_misses     filled if a rule was armed and never fired
     unclean         what was not as in the baseline when the experiment started, in words
     undecodable     keys that could not be decoded at the end, though they could at r0 or were written since
+    components      those of the control plane and the nodes, and kube-system's workloads (`kube-system/coredns`)
+    over_time       components of which one could be looked at each second
+    metrics, log_errors    nothing where the cluster has no way to ask for them
+    audit           None: the cluster writes no audit log
+    missing         what could not be seen of those parts that no class is drawn from (events to audit), in words
     """
 
     workload: str
@@ -149,3 +259,9 @@ class Observation:
     undecodable: tuple[str, ...] = ()
     unclean: tuple[str, ...] = ()
     load: Mapping[str, float] = field(default_factory=dict)
+    events: tuple[EventRecord, ...] = ()
+    over_time: tuple[ComponentSeries, ...] = ()
+    metrics: tuple[MetricChange, ...] = ()
+    log_errors: tuple[LogErrors, ...] = ()
+    audit: AuditRecord | None = None
+    missing: tuple[str, ...] = ()

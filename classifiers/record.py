@@ -1,9 +1,12 @@
 """Observations (and the other plain values of a record) as JSON and back, exactly.
 
-Dataclasses become objects with their fields' names, enums their values, bytes base64, tuples lists; the two types that
-come in thousands (ProbeSample, Write) become rows, lists of their fields in order. Numbers keep every bit (JSON text
-of a float is its shortest exact form). Reading checks every type and names the place of what is wrong; unknown keys
-are refused, missing ones take the field's default, so that a field added later, with a default, reads old records.
+Dataclasses become objects with their fields' names, enums their values, bytes base64, tuples lists; the types that come
+in numbers (Write, EventRecord, …) become rows, lists of their fields in order. Samples of probes, of which there are
+thousands, become {"at": […], "took": […], "outcomes": [[outcome, times], …]}, where `at` (differences, the first to 0)
+and `took` are in tenths of a millisecond; a series with times that are no such number becomes rows. Older records have
+rows everywhere. Numbers keep every bit (JSON text of a float is its shortest exact form). Reading checks every type and
+names the place of what is wrong; unknown keys are refused, missing ones take the field's default, so that a field added
+later, with a default, reads old records.
 Rules, firings and near misses have a form of their own (injector.rules_json).
 
 An observation's document is {"schema": classifiers.observation.SCHEMA, "observation": {…}}; history there.
@@ -16,12 +19,21 @@ import binascii
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import cache
+from itertools import accumulate, groupby, pairwise
 from typing import Any, TypeVar
 
-from classifiers.observation import SCHEMA, Observation, ProbeSample, Write
+from classifiers.observation import (
+    SCHEMA,
+    AuditEvent,
+    ComponentSample,
+    EventRecord,
+    Observation,
+    ProbeSample,
+    Write,
+)
 from injector.errors import StoreError
 from injector.rules import Firing, JSONValue, NearMiss, Rule
 from injector.rules_json import (
@@ -37,7 +49,9 @@ __all__ = ["from_json", "observation_from_json", "observation_to_json", "to_json
 
 T = TypeVar("T")
 
-_ROWS = (ProbeSample, Write)
+_ROWS = (ProbeSample, Write, ComponentSample, EventRecord, AuditEvent)
+_TICKS = 10_000
+"""A second in the unit of a series' columns: what probes round to."""
 
 
 def observation_to_json(observation: Observation) -> dict[str, JSONValue]:
@@ -76,8 +90,18 @@ def to_json(value: object) -> JSONValue:
     if isinstance(value, Mapping):
         return {str(k): to_json(v) for k, v in value.items()}
     if isinstance(value, (tuple, list)):
-        return [to_json(v) for v in value]
+        columns = _columns(value) if value and all(isinstance(v, ProbeSample) for v in value) else None
+        return columns or [to_json(v) for v in value]
     raise TypeError(f"a record holds no {type(value).__name__}")
+
+
+def _columns(samples: Sequence[ProbeSample]) -> JSONValue:
+    """None if a time is not in whole ticks."""
+    at, took = [round(s.at_s * _TICKS) for s in samples], [round(s.latency_s * _TICKS) for s in samples]
+    exact = all((a / _TICKS, t / _TICKS) == (s.at_s, s.latency_s) for a, t, s in zip(at, took, samples, strict=True))
+    outcomes: list[JSONValue] = [[outcome, len(list(run))] for outcome, run in groupby(s.outcome for s in samples)]
+    differences = [later - earlier for earlier, later in pairwise((0, *at))]
+    return {"at": [*differences], "took": [*took], "outcomes": outcomes} if exact else None
 
 
 def from_json(kind: type[T], document: JSONValue, *, where: str) -> T:
@@ -90,6 +114,8 @@ def _read(kind: Any, document: JSONValue, where: str) -> object:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         return _read_optional(arguments, document, where)
+    if origin is tuple and arguments[0] is ProbeSample and isinstance(document, dict):
+        return _read_columns(document, where)
     if origin is tuple:
         return tuple(_read(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(_list(document, where)))
     if origin is not None and issubclass(origin, Mapping):
@@ -125,6 +151,23 @@ def _read_fields(kind: Any, document: JSONValue, where: str) -> object:
         raise StoreError(f"{where}: {kind.__name__} has no {', '.join(unknown)}")
     values = {name: _read(hints[name], v, f"{where}.{name}") for name, v in given.items()}
     return _build(kind, values, where)
+
+
+def _read_columns(document: dict[str, JSONValue], where: str) -> tuple[ProbeSample, ...]:
+    """Samples from their columns."""
+    try:
+        at = accumulate(_whole(t) for t in _list(document["at"], where))
+        outcomes = [str(outcome) for outcome, times in document["outcomes"] for _ in range(_whole(times))]  # type: ignore[union-attr, misc, str-unpack]
+        columns = zip(at, _list(document["took"], where), outcomes, strict=True)
+        return tuple(ProbeSample(a / _TICKS, _whole(t) / _TICKS, outcome) for a, t, outcome in columns)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{where}: no columns of samples: {error!r}") from error
+
+
+def _whole(value: JSONValue) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"expected a whole number, got {value!r:.60}")
+    return value
 
 
 def _read_row(kind: Any, document: JSONValue, where: str) -> object:

@@ -41,6 +41,8 @@ class Cluster(Protocol):
     """What etcd asks of whoever goes there; None where it speaks plain text."""
     etcd_files: Sequence[Path]
     """The database files of etcd's members, where they can be reached while etcd is stopped; () where they can't."""
+    dns_address: tuple[str, int] | None
+    """Where pods ask for names; None where the cluster has no DNS."""
 
     def forwarder(self, channel: Channel) -> ForwarderClient:
         """Control of whatever carries out faults in that channel, which is one in flight. FaultError where this cluster
@@ -49,6 +51,18 @@ class Cluster(Protocol):
     @property
     def pids(self) -> Mapping[str, int]:
         """Component name → process id, where the component is a local process."""
+
+    @property
+    def logs(self) -> Mapping[str, Path]:
+        """Component → its log, where it is a file that can be read here."""
+
+    @property
+    def audit_log(self) -> Path | None:
+        """kube-apiserver's audit log, a JSON event a line; None where it writes none."""
+
+    def ask(self, component: str, path: str, *, timeout_s: float) -> tuple[int, bytes] | None:
+        """GET of one of a component's own pages (/readyz, /metrics), as the administrator: HTTP status and answer, 0
+        and the reason where nobody answers in time; None for a component that serves none."""
 
     @property
     def pods_per_node(self) -> int | None:

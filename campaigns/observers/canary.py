@@ -12,11 +12,13 @@ from typing import Any
 
 from campaigns.clusters.protocol import CANARY_NAMESPACE, Cluster
 from campaigns.observers.history import History
+from campaigns.observers.paths import ServicePath
 from campaigns.observers.probes import Prober
-from campaigns.observers.stored import ready_pods, service_address
+from campaigns.observers.stored import ready_pods
 from campaigns.workloads.objects import deployment, service
 from campaigns.workloads.steps import Create
 from campaigns.workloads.user import User
+from campaigns.workloads.workload import ServiceName
 from classifiers.observation import CanaryRecord
 
 __all__ = ["CANARY_STEPS", "STAGES", "run_canary"]
@@ -36,7 +38,7 @@ def run_canary(cluster: Cluster, history: History, kubeconfig_user: User, *, dea
     del kubeconfig_user.told[before:]
     if created:
         stages["created"] = time.monotonic() - began
-    prober = Prober(cluster, _NAME, lambda: service_address(history, _NAME, CANARY_NAMESPACE), began=began)
+    prober = Prober(cluster, [ServicePath(history, ServiceName(CANARY_NAMESPACE, _NAME))], began=began)
     prober.start()
     try:
         for name, reached in _conditions(history, prober).items():

@@ -1,66 +1,66 @@
-"""Clients of all of a workload's Services: a Prober for each."""
+"""The clients of a workload: probes of all its Services, their names and its pods (campaigns.observers.probes), those
+from before the experiment's time zero included.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
 
 from campaigns.clusters.protocol import Cluster
 from campaigns.observers.history import History
+from campaigns.observers.paths import paths_to
 from campaigns.observers.probes import Prober
 from campaigns.observers.stored import service_address
 from campaigns.workloads.workload import ServiceName
-from classifiers.observation import ProbeSeries
+from classifiers.observation import Observation, ProbeSeries
 
-__all__ = ["Clients", "joined"]
+__all__ = ["Clients"]
 
 
-class Clients:
-    """Probes `services` from every node between `start` and `stop`. Times are seconds since `began`."""
+class Clients(Prober):
+    """An Observer. Times are seconds since `began`; `before` is what the same clients saw before that."""
 
-    def __init__(self, cluster: Cluster, services: Sequence[ServiceName], history: History, *, began: float) -> None:
-        self._services = {
-            service: Prober(
-                cluster, str(service), partial(service_address, history, service.name, service.namespace), began=began
-            )
-            for service in services
-        }
+    def __init__(
+        self,
+        cluster: Cluster,
+        services: Sequence[ServiceName],
+        history: History,
+        *,
+        began: float,
+        before: Sequence[ProbeSeries] = (),
+    ) -> None:
+        super().__init__(cluster, paths_to(cluster, history, services), began=began)
+        self._services, self._history, self._before = services, history, before
 
-    def start(self) -> None:
-        for prober in self._services.values():
-            prober.start()
+    def served_from_start(self) -> bool:
+        """Whether every one of the services answered before time zero."""
+        return bool(self._before) and {str(s) for s in self._services} <= {series.service for series in self._before}
 
-    def stop(self) -> tuple[ProbeSeries, ...]:
-        return tuple(series for prober in self._services.values() for series in prober.stop())
-
-    def first_ok_s(self) -> float | None:
-        """When the last of the nodes first got an answer from the last of the services; None while one has not."""
-        firsts = [prober.first_ok_s() for prober in self._services.values()]
-        return None if not firsts or None in firsts else max(f for f in firsts if f is not None)
-
-    def all_ok_s(self, history: History) -> float | None:
-        """The same of those services that there are now; 0 where there is none."""
-        there = [s for s in self._services if service_address(history, s.name, s.namespace) is not None]
-        firsts = [self._services[service].first_ok_s() for service in there]
+    def all_ok_s(self) -> float | None:
+        """When the last of the nodes first got an answer of the last of those services that there are now; None while
+        one has not, 0 where there is no service."""
+        there = [s for s in self._services if service_address(self._history, s.name, s.namespace) is not None]
+        firsts = [self.first_ok_s(str(service)) for service in there]
         return None if None in firsts else max((f for f in firsts if f is not None), default=0.0)
 
-    def stop_since_ok(self) -> tuple[ProbeSeries, ...]:
-        """Stops; of each service that answered on every node, what was seen from then on."""
-        found = []
-        for prober in self._services.values():
-            since = prober.first_ok_s()
-            for series in prober.stop():
-                if since is not None:
-                    samples = tuple(sample for sample in series.samples if sample.at_s >= since)
-                    found.append(dataclasses.replace(series, samples=samples))
-        return tuple(found)
+    def since_ok(self) -> tuple[ProbeSeries, ...]:
+        """What was seen from when all services that answer did so, on every node; nothing of one that never did."""
+        firsts = {str(service): self.first_ok_s(str(service)) for service in self._services}
+        since = max((first for first in firsts.values() if first is not None), default=None)
+        if since is None:
+            return ()
+        return tuple(
+            dataclasses.replace(series, samples=tuple(s for s in series.samples if s.at_s >= since))
+            for series in self.series()
+            if firsts.get(series.service, since) is not None
+        )
 
-
-def joined(before: Sequence[ProbeSeries], after: Sequence[ProbeSeries]) -> tuple[ProbeSeries, ...]:
-    """`after`, each with what the same client saw before it."""
-    samples = {(series.service, series.vantage): series.samples for series in before}
-    return tuple(
-        dataclasses.replace(series, samples=samples.get((series.service, series.vantage), ()) + series.samples)
-        for series in after
-    )
+    def add_to(self, observation: Observation) -> Observation:
+        seen = super().add_to(observation)
+        earlier = {(s.service, s.vantage, s.kind): s.samples for s in self._before}
+        joined = (
+            dataclasses.replace(s, samples=earlier.get((s.service, s.vantage, s.kind), ()) + s.samples)
+            for s in seen.probes
+        )
+        return dataclasses.replace(seen, probes=tuple(joined))

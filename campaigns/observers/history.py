@@ -70,10 +70,12 @@ class History:
         self._keyspace, self._began = keyspace, began
         self._tracker = IdentityTracker()
         self._live: dict[str, StoredObject] = {}
+        self._identities: dict[tuple[str, str, str], str] = {}
         self._tracker.seed((key, stored.value) for key, stored in baseline.items())
         for key, stored in baseline.items():
             if (who := self._tracker.get(key)) is not None:
                 self._live[key] = StoredObject(key, who, stored.value)
+                self._identities[who.kind, who.namespace, who.name] = who.identity
         self._counts: dict[str, Counter[str]] = {}
         for live in self._live.values():
             self._count(live.who, 1)
@@ -121,6 +123,7 @@ class History:
             self._live[change.key] = StoredObject(change.key, who, change.value or b"")
             if operation == "create":
                 self._count(who, 1)
+                self._identities[who.kind, who.namespace, who.name] = who.identity
         if not is_volatile(change.key):
             self.last_change_s = at_s
         self.values.append(self.keeper.keep(change.key, change.value))
@@ -170,6 +173,16 @@ class History:
         """The live object at one etcd key."""
         with self.changed:
             return self._live.get(key)
+
+    def identity_of(self, kind: str, namespace: str, name: str) -> str | None:
+        """Of the object that has that name now, or had it last since r0; None if there was none."""
+        with self.changed:
+            return self._identities.get((kind, namespace, name))
+
+    def identities(self, kind: str, namespace: str) -> list[str]:
+        """Of all objects of a kind that there were at r0 or since."""
+        with self.changed:
+            return [i for (k, n, _), i in self._identities.items() if (k, n) == (kind, namespace)]
 
     def live(self) -> Iterator[StoredObject]:
         """All live objects, in order of their keys."""

@@ -1,77 +1,77 @@
-"""Clients: one per node asks a Service at 20 Hz, through whatever address the Service has just then.
+"""Clients: on every node one thread asks, 20 times a second, each Service, its name, and pods on other nodes.
 
-The address is looked up in the stored state at every request, as a client with DNS would, whose records CoreDNS keeps
-from a watch. Plain sockets and one thread a node: a request costs about 0.3 ms of CPU, 60 a second 2 % of a core.
+    http    GET / of a Service at the address that it has just then in the stored state, as a client with DNS would get
+            it, whose records CoreDNS keeps from a watch
+    dns     the Service's name, of the address where pods ask for names. CoreDNS answers names of the cluster from its
+            watch (kubeadm's Corefile disables its cache for them), so each answer is fresh. `wrong-address`: not the
+            one that is stored
+    pod     GET / of the Ready pods on other nodes in turn, at the stored address and the port of their own HTTP
+            readiness probe: what is Ready answers there, as its kubelet has found, so what fails is the way to it.
+            Where no such pod is, nobody is asked, and nothing has failed
+
+All requests of a node are begun together and waited for together, which takes a third fewer turns than one thread each;
+one that hangs does not hold up those after it. What it costs: docs/observers.md.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import re
-import socket
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from campaigns.clusters.protocol import Cluster
-from classifiers.observation import ProbeSample, ProbeSeries
+from campaigns.observers.asking import TIMEOUT_S, Asker, Request
+from classifiers.observation import Observation, ProbeKind, ProbeSample, ProbeSeries
 
-__all__ = ["Prober", "ask"]
+__all__ = ["Path", "Prober"]
 
 _INTERVAL_S = 0.05
-"""20 Hz: a gap of 100 ms in a Service shows, and three nodes' clients stay below 2 % of a core."""
-_TIMEOUT_S = 0.4
-"""A loopback request takes about 1 ms and some ten on a busy machine. The first packets to a ClusterIP that is not yet
-programmed are lost, so this also is the resolution of the milestone `traffic`."""
-
-_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})\b")
-
-Address = tuple[str, int]
+"""20 Hz: a gap of 100 ms in a Service shows."""
 
 
-def ask(address: Address, *, timeout_s: float = _TIMEOUT_S) -> str:
-    """One GET / over a new connection. Returns the outcome in the words of classifiers.observation.ProbeSample."""
-    try:  # a corrupted address must not be looked up as a host name: that takes seconds where there is no resolver
-        ipaddress.ip_address(address[0])
-    except ValueError:
-        return "other: not an IP address"
-    if not 0 < address[1] < 65536:
-        return "other: not a port"
-    try:
-        with socket.create_connection(address, timeout_s) as connection:
-            connection.settimeout(timeout_s)
-            connection.sendall(b"GET / HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n")
-            head = connection.recv(4096)
-    except TimeoutError:
-        return "timeout"
-    except ConnectionRefusedError:
-        return "refused"
-    except (ConnectionResetError, BrokenPipeError):
-        return "reset"
-    except OSError as error:
-        return f"other: {error.strerror or error}"
-    if not head:
-        return "reset"
-    if (answer := _STATUS.match(head)) is None:
-        return "other: not HTTP"
-    return "ok" if answer[1] == b"200" else f"http-{answer[1].decode()}"
+class Path(Protocol):
+    """What is asked again and again from one node, and who it is about."""
+
+    @property
+    def service(self) -> str: ...
+
+    @property
+    def kind(self) -> ProbeKind: ...
+
+    def request(self, node: str) -> Request | str | None:
+        """What `node` asks now; None: nobody; a text is the outcome already."""
+
+
+@dataclass(slots=True)
+class _Series:
+    path: Path
+    samples: list[ProbeSample] = field(default_factory=list)
+    first_ok_s: float | None = None
 
 
 @dataclass(slots=True)
 class _Client:
     node: str
-    samples: list[ProbeSample]
+    series: list[_Series]
+    offset_s: float
     blind: str | None = None
-    first_ok_s: float | None = None
 
 
 class Prober:
-    """Probes `service` from every node between `start` and `stop`. Times are seconds since `began`."""
+    """Goes all `paths` from every node between `start` and `stop`. Times are seconds since `began`, to a tenth of a
+    millisecond."""
 
-    def __init__(self, cluster: Cluster, service: str, address: Callable[[], Address | None], *, began: float) -> None:
-        self._cluster, self._service, self._address, self._began = cluster, service, address, began
-        self._clients = [_Client(node, []) for node in cluster.vantage_points()]
+    name = "probes"
+
+    def __init__(self, cluster: Cluster, paths: Sequence[Path], *, began: float) -> None:
+        self._cluster, self._began = cluster, began
+        nodes = cluster.vantage_points()
+        self._clients = [  # nodes take turns, so that their requests don't wait for each other
+            _Client(node, [_Series(path) for path in paths], number * _INTERVAL_S / len(nodes))
+            for number, node in enumerate(nodes)
+        ]
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(c,), daemon=True) for c in self._clients]
 
@@ -79,18 +79,35 @@ class Prober:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> tuple[ProbeSeries, ...]:
+    def stop(self) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(2 * _TIMEOUT_S + 1)
+            thread.join(2 * TIMEOUT_S + 1)
+
+    def add_to(self, observation: Observation) -> Observation:
+        """With the series, and why one is blind."""
+        blind = tuple(f"probe from {c.node}: {c.blind}" for c in self._clients if c.blind)
+        return replace(observation, probes=self.series(), blind=(*observation.blind, *blind))
+
+    def series(self) -> tuple[ProbeSeries, ...]:
+        """All that was seen so far, by node."""
         return tuple(
-            ProbeSeries(service=self._service, vantage=c.node, samples=tuple(c.samples), blind=c.blind)
-            for c in self._clients
+            ProbeSeries(
+                service=series.path.service,
+                vantage=client.node,
+                kind=series.path.kind,
+                samples=tuple(sorted(series.samples, key=lambda sample: sample.at_s)),
+                blind=client.blind,
+            )
+            for client in self._clients
+            for series in client.series
         )
 
-    def first_ok_s(self) -> float | None:
-        """When the last of the nodes first got an answer; None while one has not."""
-        firsts = [client.first_ok_s for client in self._clients]
+    def first_ok_s(self, service: str | None = None) -> float | None:
+        """When the last of the nodes first got an answer of that Service, or of the last of all; None while one has
+        not."""
+        asked = [s for c in self._clients for s in c.series if s.path.kind is ProbeKind.HTTP]
+        firsts = [s.first_ok_s for s in asked if service is None or s.path.service == service]
         return None if not firsts or None in firsts else max(f for f in firsts if f is not None)
 
     def _run(self, client: _Client) -> None:
@@ -100,14 +117,36 @@ class Prober:
             client.blind = f"no client on {client.node}: {error}"
 
     def _loop(self, client: _Client) -> None:
-        due = time.monotonic()
-        while not self._stop.is_set():
-            address = self._address()  # may wait for the history's lock, which is no latency of the service
-            start = time.monotonic()
-            outcome = ask(address) if address else "no-address"
-            end = time.monotonic()
-            client.samples.append(ProbeSample(start - self._began, end - start, outcome))
-            if outcome == "ok" and client.first_ok_s is None:
-                client.first_ok_s = end - self._began
-            due = max(due + _INTERVAL_S, end)
-            self._stop.wait(due - end)
+        asker = Asker()
+        try:
+            due = time.monotonic() + client.offset_s
+            while not self._stop.is_set():
+                asker.poll(due)
+                if time.monotonic() < due:
+                    continue
+                # may wait for the history's lock, which is no latency of a service: all are looked up before one is
+                # asked, and what was asked has half a turn to be answered before the next look
+                requests = [(series, series.path.request(client.node)) for series in client.series]
+                for series, request in requests:
+                    self._ask(asker, series, request)
+                due = max(due + _INTERVAL_S, time.monotonic() + _INTERVAL_S / 2)
+            while not asker.idle:  # what was sent is waited for: it may be what fails
+                asker.poll(time.monotonic() + TIMEOUT_S)
+        finally:
+            asker.close()
+
+    def _ask(self, asker: Asker, series: _Series, request: Request | str | None) -> None:
+        if request is None:
+            return
+
+        def done(began: float, ended: float, outcome: str) -> None:
+            at_s = round(began - self._began, 4)
+            series.samples.append(ProbeSample(at_s, round(ended - began, 4), outcome))
+            if outcome == "ok" and series.first_ok_s is None:
+                series.first_ok_s = round(ended - self._began, 4)
+
+        if isinstance(request, str):
+            now = time.monotonic()
+            done(now, now, request)
+        else:
+            asker.begin(request, done)

@@ -31,6 +31,7 @@ class Keeper:
 
     def __init__(self, room_bytes: int = MOST_BYTES) -> None:
         self._room, self._secret = room_bytes, os.urandom(_DIGEST_BYTES)
+        self.left_out = 0
 
     def keep(self, key: str, value: bytes | None) -> Value:
         """What a trace shows of a value at `key`."""
@@ -39,6 +40,7 @@ class Keeper:
         if is_secret(key, value):
             return self._withheld(value, "a Secret's")
         if len(value) > self._room:
+            self.left_out += 1
             return self._withheld(value, "no room left in the trace")
         self._room -= len(value)
         return value

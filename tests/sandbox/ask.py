@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from campaigns.clusters.sandbox.isolation import in_network
-from campaigns.observers.probes import ask
+from campaigns.observers.asking import ask
 
 
 def main(work: str, node: str, address: str, port: str) -> None:

@@ -33,7 +33,7 @@ from campaigns.clusters.sandbox.config import ImageConfig, SandboxConfig
 from campaigns.clusters.sandbox.credentials import Handed, write_credentials
 from campaigns.clusters.sandbox.furniture import furniture_manifests, furniture_not_ready
 from campaigns.clusters.sandbox.guard import standing_still
-from campaigns.clusters.sandbox.health import Administrator, health_of, not_ready
+from campaigns.clusters.sandbox.health import Administrator, health_of, not_ready, page_of
 from campaigns.clusters.sandbox.manifests import apply, system_manifests
 from campaigns.clusters.sandbox.nodes import Node, Runtime, kubelet_command, make_node
 from campaigns.clusters.sandbox.processes import Process, children_of, wait_for
@@ -87,6 +87,7 @@ class Sandbox:
         self.kubeconfig = work / "admin.kubeconfig"
         self.etcd_address = ("127.0.0.1", components.ETCD_PORT)
         self.etcd_files: Sequence[Path] = (work / "etcd/member/snap/db",)
+        self.dns_address: tuple[str, int] | None = (components.CLUSTER_DNS, 53)
         self._pki, self._run, self._pods = work / "pki", work / "run", work / "run/pods"
         self.etcd_tls = pki.etcd_client(self._pki) if config.etcd_tls else None
         self._nodes: dict[str, Node] = {}
@@ -307,6 +308,18 @@ class Sandbox:
     @property
     def pids(self) -> dict[str, int]:
         return {name: process.pid for name, process in self.processes.items() if process.pid is not None}
+
+    @property
+    def logs(self) -> dict[str, Path]:
+        return {name: process.log for name, process in self.processes.items()}
+
+    @property
+    def audit_log(self) -> Path | None:
+        return self.config.logs / "audit.log" if self.config.audit else None
+
+    def ask(self, component: str, path: str, *, timeout_s: float) -> tuple[int, bytes] | None:
+        """See the Protocol."""
+        return page_of(component, path, self._api, timeout_s=timeout_s)
 
     @property
     def pods_per_node(self) -> int | None:

@@ -13,7 +13,7 @@ from campaigns.clusters.sandbox import components
 from campaigns.clusters.sandbox.processes import Process
 from classifiers.observation import ComponentHealth
 
-__all__ = ["Administrator", "health_of", "not_ready"]
+__all__ = ["Administrator", "health_of", "not_ready", "page_of"]
 
 _TIMEOUT_S = 5.0
 _LOOPBACK = "127.0.0.1"
@@ -24,14 +24,30 @@ class Administrator:
 
     def __init__(self, pki: Path) -> None:
         self._pki = pki
-        self._tls: ssl.SSLContext | None = None
+        self._tls: dict[bool, ssl.SSLContext] = {}
 
-    def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, bytes]:
-        """(HTTP status, answer); status 0 where nobody answers, with the reason as the answer."""
-        if self._tls is None:
-            self._tls = ssl.create_default_context(cafile=str(self._pki / "ca.crt"))
-            self._tls.load_cert_chain(self._pki / "admin.crt", self._pki / "admin.key")
-        connection = http.client.HTTPSConnection(_LOOPBACK, components.API_PORT, timeout=_TIMEOUT_S, context=self._tls)
+    def _context(self, *, verified: bool) -> ssl.SSLContext:
+        if verified not in self._tls:
+            context = ssl.create_default_context(cafile=str(self._pki / "ca.crt"))
+            context.load_cert_chain(self._pki / "admin.crt", self._pki / "admin.key")
+            if not verified:
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            self._tls[verified] = context
+        return self._tls[verified]
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        port: int = components.API_PORT,
+        timeout_s: float = _TIMEOUT_S,
+    ) -> tuple[int, bytes]:
+        """(HTTP status, answer); status 0 where nobody answers, with the reason as the answer. At another `port` than
+        kube-apiserver's the certificate is self-signed and the address loopback in our own namespace: not verified."""
+        context = self._context(verified=port == components.API_PORT)
+        connection = http.client.HTTPSConnection(_LOOPBACK, port, timeout=timeout_s, context=context)
         try:
             headers = {"Content-Type": "application/json"} if body else {}
             connection.request(method, path, json.dumps(body) if body else None, headers)
@@ -49,6 +65,35 @@ class Administrator:
         """Of a list; None where it is not answered."""
         status, body = self.send("GET", path)
         return list(json.loads(body)["items"]) if status == 200 else None
+
+
+_PORTS = {
+    "kube-apiserver": components.API_PORT,
+    "kube-controller-manager": 10257,
+    "kube-scheduler": 10259,
+}
+"""Of components that serve their pages by TLS, to whom may see them."""
+
+
+def page_of(name: str, path: str, api: Administrator, *, timeout_s: float) -> tuple[int, bytes] | None:
+    """(HTTP status, answer) of a component's own page; status 0 where nobody answers; None if it serves none."""
+    if name == "etcd":
+        return _get(components.ETCD_METRICS_PORT, path, timeout_s=timeout_s)
+    if (port := _PORTS.get(name)) is None:
+        return None
+    return api.send("GET", path, port=port, timeout_s=timeout_s)
+
+
+def _get(port: int, path: str, *, timeout_s: float) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(_LOOPBACK, port, timeout=timeout_s)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    except (OSError, http.client.HTTPException) as error:
+        return 0, str(error).encode()
+    finally:
+        connection.close()
 
 
 def health_of(process: Process, api: Administrator) -> ComponentHealth:
@@ -73,34 +118,20 @@ def _asked(name: str, api: Administrator) -> tuple[bool | None, str]:
             failed = [line for line in body.decode(errors="replace").splitlines() if line.startswith("[-]")]
             return status == 200, "; ".join(failed) or ("" if status else body.decode(errors="replace"))
         case "etcd":
-            return _answers(components.ETCD_METRICS_PORT, "/health?serializable=false")
+            return _answers(name, "/health?serializable=false", api)
         case "kube-controller-manager":
-            return _answers(10257, "/healthz", tls=True)
+            return _answers(name, "/healthz", api)
         case "kube-scheduler":
-            return _answers(10259, "/readyz", tls=True)
+            return _answers(name, "/readyz", api)
         case _:
             return None, ""
 
 
-def _answers(port: int, path: str, *, tls: bool = False) -> tuple[bool, str]:
-    """Whether a health endpoint says 200, and what it said otherwise. The certificate is self-signed and the address
-    is loopback in our own namespace, so it is not verified."""
-    connection: http.client.HTTPConnection
-    if tls:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        connection = http.client.HTTPSConnection(_LOOPBACK, port, timeout=_TIMEOUT_S, context=context)
-    else:
-        connection = http.client.HTTPConnection(_LOOPBACK, port, timeout=_TIMEOUT_S)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        body = response.read().decode(errors="replace")
-        return response.status == 200, "" if response.status == 200 else body[:300]
-    except (OSError, http.client.HTTPException) as error:
-        return False, str(error)
-    finally:
-        connection.close()
+def _answers(name: str, path: str, api: Administrator) -> tuple[bool, str]:
+    """Whether a component's health page says 200, and what it said otherwise."""
+    page = page_of(name, path, api, timeout_s=_TIMEOUT_S)
+    status, body = page or (0, b"it serves no pages")
+    return status == 200, "" if status == 200 else body.decode(errors="replace")[:300]
 
 
 def not_ready(api: Administrator, nodes: int) -> list[str]:

@@ -31,7 +31,7 @@ _PARTS = ("spec.yaml", "plan.json", "record.sqlite")
 def create_run(folder: Path, spec_text: str, plan: Plan, metadata: Mapping[str, JSONValue]) -> Run:
     """A new run, opened for writing. InputError if `folder` is there and not empty; StoreError if it is unwritable."""
     new_folder(folder)
-    lock = RunnerLock.acquire(folder)
+    lock = _locked(folder)
     try:
         text = plan_to_json(plan)
         write_new(folder / "spec.yaml", spec_text)
@@ -69,7 +69,7 @@ def open_run(folder: Path, *, writable: bool = False) -> Run:
         raise StoreError(f"{folder} is no run: it has no {', '.join(missing)}")
     if missing:
         raise StoreError(f"{folder} is half-written: it has no {', '.join(missing)}; delete it and run again")
-    lock = RunnerLock.acquire(folder) if writable else None
+    lock = _locked(folder) if writable else None
     try:
         engine = _opened(folder, writable)
         try:
@@ -84,6 +84,16 @@ def open_run(folder: Path, *, writable: bool = False) -> Run:
             lock.release()
         raise StoreError(f"{folder}: {error}") from error
     return Run(folder, None, engine, lock)
+
+
+def _locked(folder: Path) -> RunnerLock:
+    try:
+        return RunnerLock.acquire(folder)
+    except OSError as error:
+        raise StoreError(
+            f"{folder} can't be written: {error.strerror}; make it writable to add to the run "
+            "(`mutineer show` and `mutineer report --output FILE` only read it)"
+        ) from error
 
 
 def _opened(folder: Path, writable: bool) -> sa.Engine:

@@ -1,10 +1,14 @@
 """A campaign with the stand-in worker, in a process of its own, to be killed, starved and confused:
 
-    python -m tests.campaigns.campaign_child run|resume FOLDER [PARALLEL]
+    python -m tests.campaigns.campaign_child run|resume FOLDER     a campaign
+    python -m tests.campaigns.campaign_child serve                 several, one after another
 
-The spec is campaign_child.SPEC (or the file CHILD_SPEC). CHILD_CLOCK=jumps: the wall clock goes to and fro by years.
-CHILD_FILE_LIMIT: bytes that a file may have, from when the run is there. CHILD_READ_ONLY: the record is from then on.
-Prints a line an experiment, and its exit code is that of the command (3 for a failure of the harness).
+The spec is in the file CHILD_SPEC. CHILD_CLOCK=jumps: the wall clock goes to and fro by years. CHILD_FILE_LIMIT: bytes
+that a file may have, from when the run is there. CHILD_READ_ONLY: the record is, from the start. Prints a line an
+experiment, and its exit code is that of the command (3 for a failure of the harness).
+
+`serve` has loaded everything and forks for each line {"argv", "environment", "output"} on its stdin; it says the
+child's process id, and, once that has ended, its exit code (negative: the signal).
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 import datetime
 import functools
 import itertools
+import json
 import os
 import resource
 import signal
@@ -62,9 +67,8 @@ class View:
     """Prints a line an experiment."""
 
     def planned(self, **_: Any) -> None:
-        for name, value in (("CHILD_FILE_LIMIT", _limit_files), ("CHILD_READ_ONLY", _make_read_only)):
-            if name in os.environ:
-                value()
+        if "CHILD_FILE_LIMIT" in os.environ:
+            _limit_files()
 
     def more(self, repeats: int) -> None:
         self.note(f"{repeats} more")
@@ -85,9 +89,9 @@ def _limit_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
-def _make_read_only() -> None:
+def _make_read_only(folder: Path) -> None:
     """The record of a file system that went read-only. In a mount namespace of this process's."""
-    record = str(Path(sys.argv[2]) / "record.sqlite")
+    record = str(folder / "record.sqlite")
     subprocess.run(["mount", "--bind", record, record], check=True)
     subprocess.run(["mount", "-o", "remount,bind,ro", record], check=True)
 
@@ -110,6 +114,8 @@ def _confuse_the_clock() -> None:
 def main(what: str, folder: Path) -> int:
     if os.environ.get("CHILD_CLOCK") == "jumps":
         _confuse_the_clock()
+    if "CHILD_READ_ONLY" in os.environ:
+        _make_read_only(folder)
     campaign.load = lambda: ()  # type: ignore[assignment] # the incidents take a while to read, and are not needed
     assets: Any = _Assets({name: Path("/nowhere") for name in BINARIES})
     patience = Patience(again_s=0.2, apart_s=0.0)
@@ -148,5 +154,27 @@ class _Assets(dict[str, Path]):
         return {}
 
 
+def serve() -> None:
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if (pid := os.fork()) == 0:
+            code = 70
+            try:
+                os.setsid()
+                output = os.open(asked["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+                for descriptor in (1, 2):
+                    os.dup2(output, descriptor)
+                os.environ.update(asked["environment"])
+                code = main(asked["argv"][0], Path(asked["argv"][1]))
+            finally:
+                sys.stdout.flush()
+                os._exit(code)
+        print(pid, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        serve()
+        sys.exit(0)
     sys.exit(main(sys.argv[1], Path(sys.argv[2])))

@@ -3,6 +3,7 @@ workload: `ok`, `recreate`, `error`, `die`, `hang`, `dirty` (dies between done a
 `waits` (until the file STAND_IN_GO is there), `once-…` (that, but only the first time: it leaves a file beside
 STAND_IN_OBSERVATION). Any other is `ok`. Fails its start while the
 environment says so: STAND_IN_BOOTS names a file with one word (`ok`, `fail`, `hang`) a start, taken from its front.
+STAND_IN_HOLD: while that file is there, experiments wait. STAND_IN_DIES: the target's identity under which it dies.
 What it saw is the JSON in the file STAND_IN_OBSERVATION. Imports nothing of the project: it has to start quickly."""
 
 from __future__ import annotations
@@ -37,12 +38,14 @@ def run(task: dict[str, Any]) -> bool:
         before = Path(os.environ["STAND_IN_OBSERVATION"]).with_name(f"before-{name}")
         what = "ok" if before.exists() else what.removeprefix("once-")
         before.touch()
+    while (hold := os.environ.get("STAND_IN_HOLD")) and Path(hold).exists():
+        time.sleep(0.01)
     if what == "gibberish":
         print("Killed", flush=True)
     if what == "waits":
         while not Path(os.environ["STAND_IN_GO"]).exists():
             time.sleep(0.01)
-    if what == "die":
+    if what == "die" or (task["rule"] or {}).get("target", {}).get("identity") == os.environ.get("STAND_IN_DIES", ""):
         print("the last words", file=sys.stderr, flush=True)
         os._exit(9)
     if what == "hang":

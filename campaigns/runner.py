@@ -149,8 +149,9 @@ class LocalExecutor:
         self._told_finishing = True
         busy = [slot for slot in self._slots if slot.stage is Stage.BUSY]
         longest = max((slot.deadline - time.monotonic() for slot in busy), default=0.0)
+        number = f"{len(busy)} experiment{'s' if len(busy) != 1 else ''}"
         if busy:
-            self._progress.note(f"finishing what is under way: {len(busy)} experiments, {longest:.0f} s at most")
+            self._progress.note(f"finishing what is under way: {number}, {longest:.0f} s at most")
 
     def _look_at(self, slot: Slot, now: float) -> None:
         if (why := slot.overdue(now, self._patience.silence_s)) is not None:

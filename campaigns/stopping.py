@@ -14,8 +14,9 @@ __all__ = ["Stop", "Tally", "is_finding"]
 def is_finding(record: ExperimentRecord) -> bool:
     """Whether something was wrong with the cluster or its clients, as far as it could be judged."""
     verdict = record.verdict
-    quiet = verdict.orchestrator is OrchestratorFailure.NONE and verdict.client is ClientFailure.NONE
-    return not record.planned.golden and verdict.state is State.JUDGED and not quiet
+    cluster = verdict.orchestrator not in (None, OrchestratorFailure.NONE)
+    clients = verdict.client not in (None, ClientFailure.NONE)
+    return not record.planned.golden and verdict.state is State.JUDGED and (cluster or clients)
 
 
 class Stop:

@@ -36,14 +36,12 @@ class Stage:
 def stage(folder: Path, source: str | None) -> Iterator[Stage]:
     """For a campaign in `folder`. Ctrl-C inside: the first finishes what is under way, the second, SIGTERM and SIGHUP
     raise KeyboardInterrupt at once. Says how to go on where it is left by an error."""
-    from rich.console import Console
-
     from campaigns import assets, environment
     from campaigns.clusters.sandbox import outside
     from campaigns.clusters.sandbox.config import BINARIES
     from campaigns.stopping import Stop
     from mutineer.interrupts import interruptible
-    from mutineer.live import choose_view
+    from mutineer.live import ViewConsole, choose_view
 
     environment.require_sandbox()
     stop = Stop()
@@ -52,7 +50,7 @@ def stage(folder: Path, source: str | None) -> Iterator[Stage]:
         with interruptible(lambda: stop.ask("Ctrl-C", interrupted=True)):
             outside.reap()
             binaries = assets.ensure(BINARIES, source=source)
-            with choose_view(Console(stderr=True)) as view:
+            with choose_view(ViewConsole()) as view:
                 yield Stage(binaries, view, stop)
     except (KeyboardInterrupt, MutineerError):
         if not there and (folder / "record.sqlite").exists():

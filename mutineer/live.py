@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -23,7 +23,7 @@ from campaigns.record import ExperimentRecord
 from campaigns.stopping import is_finding
 from classifiers.verdict import State
 
-__all__ = ["ClosableView", "choose_view", "outcome"]
+__all__ = ["ClosableView", "ViewConsole", "choose_view", "outcome"]
 
 _LAST = 8
 """Findings shown below the bar; as many as fit a small terminal with the rest."""
@@ -56,6 +56,16 @@ class ClosableView(CampaignView, Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class ViewConsole(Console):
+    """Standard error. Where nobody reads it any more it goes silent, where Rich's own would end the program."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"stderr": True, **options})
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
 
 
 def choose_view(console: Console, clock: Callable[[], float] = time.monotonic) -> ClosableView:

@@ -23,6 +23,20 @@ def test_a_signal_waits_until_the_step_is_done_and_is_then_delivered(number: sig
     assert done == ["all of it"]
 
 
+def test_all_that_came_is_delivered_in_order_until_one_raises() -> None:
+    """Ctrl-C twice during a step: the first finishes in order, the second stops."""
+    asked = []
+
+    def finish() -> bool:
+        asked.append(1)
+        return len(asked) == 1
+
+    with interruptible(finish), pytest.raises(KeyboardInterrupt), uninterrupted():
+        for _ in range(3):
+            signal.raise_signal(signal.SIGINT)
+    assert asked == [1, 1]
+
+
 def test_handlers_are_as_before_and_an_error_goes_its_way() -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with pytest.raises(ValueError, match="x"), uninterrupted():

@@ -10,6 +10,7 @@
     └── InjectionError            a fault can't be carried out as asked
         ├── CodecError            bytes are not the stored object they should be
         ├── FaultError            the model does not fit the field or its parameters
+        ├── NotFired              a fault was armed, and no message came that it fits
         └── WireError             a peer broke HTTP/2 or gRPC
 
 The tree stands in the lowest layer so that every room can raise from it.
@@ -30,6 +31,7 @@ __all__ = [
     "InjectionError",
     "InputError",
     "MutineerError",
+    "NotFired",
     "Problem",
     "StoreError",
     "WireError",
@@ -94,6 +96,10 @@ class CodecError(InjectionError):
 
 class FaultError(InjectionError):
     """The fault model does not fit the field, or its parameters are wrong."""
+
+
+class NotFired(InjectionError):  # noqa: N818 - what came of it, as everywhere else; no bug of the one who catches it
+    """A fault was armed, and no message came that it fits. The words name those that nearly did."""
 
 
 class WireError(InjectionError):

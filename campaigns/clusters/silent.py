@@ -12,6 +12,7 @@ time is what the experiment is there to see.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from campaigns.clusters.protocol import Action, Cluster
@@ -56,11 +57,13 @@ def read_anew(cluster: Cluster) -> None:
     _await(cluster, _API)
 
 
-def undo_silently(cluster: Cluster, undo: Path) -> list[tuple[Path, Undone]]:
-    """Undoes every silent edit that is recorded in `undo`, the last one first, with etcd stopped meanwhile; none, and
-    nothing is stopped. Who has read the wrong value keeps it until it reads again."""
+def undo_silently(
+    cluster: Cluster, undo: Path, chosen: Callable[[Path], bool] = lambda record: True
+) -> list[tuple[Path, Undone]]:
+    """Undoes every silent edit that is recorded in `undo` and `chosen`, the last one first, with etcd stopped
+    meanwhile; none, and nothing is stopped. Who has read the wrong value keeps it until it reads again."""
     at_rest = AtRestSilent(cluster.etcd_files, undo)
-    if not (pending := at_rest.pending()):
+    if not (pending := list(filter(chosen, at_rest.pending()))):
         return []
     cluster.component(_ETCD, Action.STOP)
     try:

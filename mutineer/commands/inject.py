@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,15 +22,6 @@ __all__ = ["command"]
 SCHEMA = 1
 """Of the `--json` output; counts incompatible changes."""
 
-_ASK_WITHIN_S = 60.0
-_LOOK_S = 0.2
-"""How often a rule that is armed is asked whether it has fired."""
-_DELAY_S = 5.0
-"""injector.faults.delay's default."""
-_OVERTAKEN_WITHIN_S = 5.0
-"""For others to overtake a message: every component writes every 2 s (its lease), kube-apiserver all the time. Of watch
-events there may be none; the rest then goes on in its old order."""
-_ID = "by-hand"
 _CHANNELS = (
     "at-rest-write",
     "at-rest-silent",
@@ -174,7 +163,7 @@ def command(
         --after 'Deployment/default/web Available' --channel apiserver-to-etcd
       mutineer inject --undo
     """
-    from campaigns.clusters.sandbox import outside
+    from campaigns.clusters.sandbox import by_hand, outside
 
     if action is not None:
         if target is not None:
@@ -185,13 +174,12 @@ def command(
         raise click.UsageError("OBJECT is missing, such as Service/default/web (or --status, --disarm, --undo)")
     chosen = {"namespace": namespace, "labels": labels, "role": role, "by": by, "after": after, "component": component}
     fault = _fault(target, field, model, value, parameters, channel, group, operation, occurrence, **chosen)
-    rule = {"id": _ID, **fault, "times": _times(times), "reread": reread}
+    often = _times(times)
     config = outside.find_running(cluster).config
-    folder = config.folder
     _check_component(component, config.nodes)
-    done = _asked(folder, {"do": "inject", "rule": rule, "dry_run": dry_run})
+    done = by_hand.inject(config.folder, fault, times=often, reread=reread, dry_run=dry_run)
     if done["armed"]:
-        _await(folder, done, wait_s, as_json=as_json)
+        _await(config.folder, done, wait_s, as_json=as_json)
     else:
         _show(done, as_json=as_json, undo=None if dry_run else _undo(cluster))
 
@@ -209,12 +197,12 @@ def _fault(
     **chosen: str | None,
 ) -> dict[str, JSONValue]:
     """As a spec has it; `chosen` are a target's texts. InputError with every problem at once."""
+    from campaigns.clusters.sandbox import by_hand
     from campaigns.fault_checks import carried_kind, check_fault, preferred_group, scalar_type
 
-    kind, slash, _ = target.partition("/")
-    one = slash or kind.startswith("etcd:")
-    group = preferred_group(kind) if group is None else group
-    type_name = scalar_type(*carried_kind(kind, group, operation), field) if field is not None else None
+    kind = target.partition("/")[0]
+    carried = carried_kind(kind, preferred_group(kind) if group is None else group, operation)
+    type_name = scalar_type(*carried, field) if field is not None else None
     given: dict[str, JSONValue] = {}
     problems: list[Problem] = []
     for text in (*([f"value={value}"] if value is not None else []), *parameters):
@@ -223,20 +211,17 @@ def _fault(
             problems.append(Problem("command line", "--set", f"expected NAME=VALUE, got {text!r}"))
             continue
         given[name] = content if name == "value" and type_name in ("string", "bytes") else _read(content)
-    fault: dict[str, JSONValue] = {
-        "channel": channel,
-        "model": model or ("value-set" if "value" in given else None),
-        "parameters": given,
-        "target": {
-            "kind": kind,
-            "group": group,
-            **({"identity": target} if one else {}),
-            "field": field,
-            **{name: text for name, text in chosen.items() if text is not None},
-            "operation": operation,
-            "occurrence": occurrence,
-        },
-    }
+    fault = by_hand.fault(
+        target,
+        channel=channel,
+        model=model or ("value-set" if "value" in given else None),
+        parameters=given,
+        group=group,
+        field=field,
+        operation=operation,
+        occurrence=occurrence,
+        **chosen,
+    )
     empty = [name for name, text in chosen.items() if text == ""]
     problems += [Problem("command line", f"--{name}", "expected a text that is not empty, got ''") for name in empty]
     if fault["model"] is None:
@@ -282,17 +267,11 @@ def _times(text: str) -> int | None:
     raise InputError([Problem("command line", "--times", f"expected a whole number >= 1 or always, got {text!r}")])
 
 
-def _asked(folder: Path, request: Mapping[str, JSONValue]) -> dict[str, JSONValue]:
-    from campaigns.clusters.sandbox import control
-
-    answer = control.ask(folder, request, within_s=_ASK_WITHIN_S)
-    assert isinstance(answer, dict)
-    return answer
-
-
 def _await(folder: Path, done: Mapping[str, JSONValue], wait_s: float, *, as_json: bool) -> None:
     """Until the armed rule has fired as often as it may, and what it holds back had the time to go; then, or at the end
     of the time, it is disarmed."""
+    from campaigns.clusters.sandbox import by_hand
+
     rule = done["rule"]
     assert isinstance(rule, dict)
     if not wait_s:
@@ -303,19 +282,13 @@ def _await(folder: Path, done: Mapping[str, JSONValue], wait_s: float, *, as_jso
         return
     if not as_json:
         click.echo(f"armed; waiting up to {wait_s:g} s for the message (Ctrl-C disarms)", err=True)
-    seen: dict[str, JSONValue] = {}
-    with _disarmed_at_the_end(folder):
-        deadline = time.monotonic() + wait_s
-        while _may_fire(rule, seen.get("firings")) and time.monotonic() < deadline:
-            time.sleep(_LOOK_S)
-            seen = _asked(folder, {"do": "injected"})
-        if seen.get("firings"):
-            time.sleep(min(_held_s(rule), max(0.0, deadline - time.monotonic())))
-    seen = _asked(folder, {"do": "injected"})  # by now etcd has answered
+    with by_hand.armed(folder):
+        by_hand.wait_fired(folder, rule, within_s=wait_s)
+    seen = by_hand.injected(folder)  # by now etcd has answered
     firings = seen["firings"]
     assert isinstance(firings, list)
     if not firings and not as_json:
-        click.echo(f"error: {_missed(wait_s, seen['near_misses'])}", err=True)
+        click.echo(f"error: {by_hand.missed(wait_s, seen['near_misses'])}", err=True)
         sys.exit(ExitCode.INCONCLUSIVE)
     _show({"rule": rule, "firing": firings[0] if firings else None, **seen}, as_json=as_json, undo=None)
     if not firings:
@@ -324,46 +297,10 @@ def _await(folder: Path, done: Mapping[str, JSONValue], wait_s: float, *, as_jso
         click.echo(f"fired {len(firings)} times; `mutineer inject --status` shows them all")
 
 
-def _may_fire(rule: Mapping[str, JSONValue], firings: JSONValue) -> bool:
-    """Whether it may fire again; `times` None is always (as injector.rules_json has it)."""
-    times = rule.get("times", 1)
-    return not isinstance(times, int) or not isinstance(firings, list) or len(firings) < times
-
-
-def _held_s(rule: Mapping[str, JSONValue]) -> float:
-    """How long a message that the rule fired on is held back at most; disarming lets go what waits for others."""
-    match rule:
-        case {"model": "delay", "parameters": {"seconds": int() | float() as seconds}}:
-            return float(seconds) + _LOOK_S
-        case {"model": "delay"}:
-            return _DELAY_S + _LOOK_S
-        case {"model": "reorder"}:
-            return _OVERTAKEN_WITHIN_S
-    return 0.0
-
-
-@contextmanager
-def _disarmed_at_the_end(folder: Path) -> Iterator[None]:
-    from campaigns.clusters.sandbox import control
-
-    try:
-        yield
-    finally:
-        control.ask(folder, {"do": "disarm"}, within_s=_ASK_WITHIN_S)
-
-
-def _missed(wait_s: float, near: JSONValue) -> str:
-    assert isinstance(near, list)
-    words = f"no message matched within {wait_s:g} s, and the rule was disarmed"
-    told = [f"{miss['identity']}: {miss['why']} ({miss['times']}x)" for miss in near[:3] if isinstance(miss, dict)]
-    return f"{words}; nearest: {'; '.join(told)}" if told else words
-
-
 def _act(folder: Path, action: str, *, as_json: bool) -> None:
-    from campaigns.clusters.sandbox import control
+    from campaigns.clusters.sandbox import by_hand
 
-    request = {"status": "injected"}.get(action, action)
-    answer = control.ask(folder, {"do": request}, within_s=_ASK_WITHIN_S)
+    answer = by_hand.act(folder, {"status": "injected"}.get(action, action))
     if as_json:
         _print({"undone": answer} if action == "undo" else answer if isinstance(answer, dict) else {})
     elif isinstance(answer, dict):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from injector.errors import ClusterError, InputError, Problem
+from injector.errors import InputError, Problem
 from mutineer.completing import complete_sandboxes
 
 if TYPE_CHECKING:  # what a command runs is loaded when it runs: help and completion stay quick
@@ -25,8 +25,6 @@ __all__ = ["command"]
 _ARGUMENTS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 _ACTIONS = ("stop", "start", "pause", "resume", "kill", "restart")
 """campaigns.clusters.protocol.Action, which a test compares."""
-_RESET_WITHIN_S = 120.0
-"""More than what the keeper itself waits for (its rollback, and twice for every component to be healthy)."""
 _ASK_WITHIN_S = 60.0
 """A health check waits 5 s for each component that stands still; a component has 5 s to end in good order."""
 _NO_COMPONENTS = ("audit", "sandbox")
@@ -120,22 +118,15 @@ def up(
       furniture: [quota, webhook]
       audit: true
     """
-    from campaigns import assets, environment
-    from campaigns.clusters.sandbox import outside
-    from campaigns.clusters.sandbox.config import BINARIES
+    from campaigns.clusters.sandbox import by_hand, outside
     from mutineer.interrupts import interruptible
 
     settings = _settings(config, nodes, profile)
-    outside.reap()
-    outside.require_free(name)
-    environment.require_sandbox()
     with interruptible():
-        binaries = assets.ensure(BINARIES, source=source)
-        prepared = outside.prepare(name, binaries=binaries, **settings)
-        took = outside.up(prepared, _say, port=port or 0, owner=owner)
-    version, option = binaries.entries["kube-apiserver"].version, _option(name)
-    until = f"; it ends with process {owner}" if owner else ""
-    click.echo(f"sandbox {name!r} is up after {took:.1f} s: {_nodes(prepared.nodes)}, Kubernetes {version}{until}")
+        made = by_hand.start(name, settings, _say, port=port or 0, owner=owner, source=source)
+    option, until = _option(name), f"; it ends with process {owner}" if owner else ""
+    what = f"{_nodes(made.config.nodes)}, Kubernetes {made.kubernetes}"
+    click.echo(f"sandbox {name!r} is up after {made.seconds:.1f} s: {what}{until}")
     click.echo(f"  export KUBECONFIG={outside.find_running(name).kubeconfig}")
     click.echo(f"  mutineer sandbox kubectl{option} get pods -A")
     click.echo(f"  mutineer sandbox down{option}")
@@ -182,21 +173,16 @@ def reset(name: str) -> None:
     Example:
       mutineer sandbox reset
     """
-    from campaigns.clusters.sandbox import control, outside
+    from campaigns.clusters.sandbox import by_hand
     from mutineer.interrupts import interruptible
 
-    found = outside.find_running(name)
-    try:
-        done = control.ask(found.config.folder, {"do": "reset"}, within_s=_RESET_WITHIN_S)
-    except ClusterError as error:
-        click.echo(f"can not be proven to be as it was: {error}\n  starting it anew", err=True)
-    else:
-        assert isinstance(done, dict)
-        click.echo(f"sandbox {name!r} is as it was: {done['proof']} ({done['seconds']:.1f} s)")
-        return
     with interruptible():
-        took = outside.recreate(name, _say)
-    click.echo(f"sandbox {name!r} is new, after {took:.1f} s (logs of the old one: mutineer sandbox logs --previous)")
+        clean = by_hand.reset(name, _say)
+    if clean.proof is not None:
+        click.echo(f"sandbox {name!r} is as it was: {clean.proof} ({clean.seconds:.1f} s)")
+        return
+    previous = "mutineer sandbox logs --previous"
+    click.echo(f"sandbox {name!r} is new, after {clean.seconds:.1f} s (logs of the old one: {previous})")
 
 
 # look

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from campaigns.clusters.sandbox.by_hand import held_s, may_fire
 from injector.codec import locate
 from injector.errors import InputError
 from injector.rules import Firing, Rule, Told
 from injector.rules_json import firing_to_json, rule_to_json
 from injector.targets import Channel, Target
-from mutineer.commands.inject import _CHANNELS, _check_component, _fault, _held_s, _may_fire, _redacted, _sheet, command
+from mutineer.commands.inject import _CHANNELS, _check_component, _fault, _redacted, _sheet, command
 from tests.injector.stored import golden
 
 
@@ -204,11 +205,11 @@ def test_what_became_of_it_is_told_as_its_direction_has_it(changes: dict[str, An
 )
 def test_it_is_waited_for_until_it_can_fire_no_more(times: int | None, fired: int, more: bool) -> None:
     asked = Rule(id="r", channel=Channel.APISERVER_TO_ETCD, model="drop", target=Target(kind="Pod"), times=times)
-    assert _may_fire(rule_to_json(asked), [{}] * fired or None) is more
+    assert may_fire(rule_to_json(asked), [{}] * fired or None) is more
 
 
 def test_what_is_held_back_gets_the_time_to_go() -> None:
-    assert _held_s({"model": "drop", "parameters": {}}) == 0
-    assert _held_s({"model": "delay", "parameters": {"seconds": 9}}) > 9
-    assert _held_s({"model": "delay", "parameters": {}}) > 5
-    assert _held_s({"model": "reorder", "parameters": {}}) > 2
+    assert held_s({"model": "drop", "parameters": {}}) == 0
+    assert held_s({"model": "delay", "parameters": {"seconds": 9}}) > 9
+    assert held_s({"model": "delay", "parameters": {}}) > 5
+    assert held_s({"model": "reorder", "parameters": {}}) > 2

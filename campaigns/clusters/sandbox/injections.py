@@ -6,6 +6,7 @@ What `mutineer inject` asks for over the control channel (campaigns.clusters.san
     {"do": "injected"}                                → {"armed": rule id or null, "firings": […], "near_misses": […]}
     {"do": "disarm"}                                  → null
     {"do": "undo"}                                    → [{"record", "outcome"}, …]
+    {"do": "undo", "rule": rule id}                   → the same, of that rule's edit alone
 
 Rules, firings and near misses as injector.rules_json has them. A target is a stable identity, or an object's own name
 (`Pod/default/web-6f7f9-abcde`), which the answer's rule has the identity of.
@@ -75,12 +76,17 @@ class Injections:
             case {"do": "disarm"}:
                 self._forwarders(self._armed).disarm()
                 return None
+            case {"do": "undo", "rule": str(identifier)}:
+                return self._undone(lambda record: record.stem == identifier)
             case {"do": "undo"}:
-                at_rest = self._at_rest()
-                done = [(path, at_rest.undo(path)) for path in newest_first(at_rest.pending())]
-                done += undo_silently(self._cluster, self._undo)
-                return [{"record": str(path), "outcome": outcome.value} for path, outcome in done]
+                return self._undone(lambda _: True)
         raise ClusterError(f"no such request: {dict(request)!r:.200}")
+
+    def _undone(self, chosen: Callable[[Path], bool]) -> JSONValue:
+        at_rest = self._at_rest()
+        done = [(path, at_rest.undo(path)) for path in newest_first(filter(chosen, at_rest.pending()))]
+        done += undo_silently(self._cluster, self._undo, chosen)
+        return [{"record": str(path), "outcome": outcome.value} for path, outcome in done]
 
     def _at_rest(self) -> AtRest:
         return AtRest(self._cluster.etcd_address, self._undo, self._cluster.etcd_tls)

@@ -156,6 +156,19 @@ def test_edits_of_one_object_are_undone_the_last_one_first(injections: Injection
     assert keyspace.dump()[SERVICE].value == golden("service")
 
 
+def test_one_rules_edit_is_undone_alone(injections: Injections, keyspace: KeySpace) -> None:
+    inject(injections, {**rule(), "id": "test-1"})
+    inject(injections, {**rule("Pod/default/web#1", "spec.nodeName"), "id": "test-10"})
+    changed = keyspace.dump()[POD].value
+    undone: Any = injections.answer({"do": "undo", "rule": "test-1"})
+    assert [Path(each["record"]).stem for each in undone] == ["test-1"]
+    assert keyspace.dump()[SERVICE].value == golden("service")
+    assert keyspace.dump()[POD].value == changed
+    assert injections.answer({"do": "undo", "rule": "test-1"}) == []
+    undone = injections.answer({"do": "undo"})
+    assert [Path(each["record"]).stem for each in undone] == ["test-10"]
+
+
 def test_an_object_goes_by_its_own_name_or_by_its_stable_identity(injections: Injections) -> None:
     for identity in ("Pod/default/web-75976b6d9c-5p24p", "Pod/default/web#1"):
         done = inject(injections, rule(identity, "spec.nodeName"), dry_run=True)

@@ -158,7 +158,7 @@ class Experiment:
             self._phase("preparing")
             deadline = time.monotonic() + self._limits.prepare_s
             with History(self._keyspace, self._baseline, r0=self._keyspace.revision(), began=0.0) as history:
-                clients = Clients(self._cluster, workload.services, history, began=0.0)
+                clients = Clients(self._cluster, workload, history, began=0.0)
                 with watching((clients,)):
                     drive(workload.prepare, user, self._cluster, history, deadline=deadline, patient=True)
                     history.caught_up()
@@ -207,7 +207,7 @@ class Experiment:
     def _observe(self, history: History, user: User, health: Mapping[str, ComponentHealth]) -> Observation:
         """Drives the workload under the eyes of all observers, then the canary, and puts the record together: what this
         class itself knows, and each observer's part."""
-        clients = Clients(self._cluster, self._workload.services, history, began=self._began, before=self._before)
+        clients = Clients(self._cluster, self._workload, history, began=self._began, before=self._before)
         observers = self._observers(clients)
         with watching(observers):
             self._drive(history, user, clients)
@@ -286,7 +286,8 @@ class Experiment:
     def _canary(self, history: History, user: User) -> CanaryRecord:
         if self._unclean:  # what it would tell is nobody's doing
             return CanaryRecord(stages={}, deadline_s=self._limits.canary_s)
-        return run_canary(self._cluster, history, user, deadline_s=self._limits.canary_s)
+        lost = self._workload.lost_nodes
+        return run_canary(self._cluster, history, user, deadline_s=self._limits.canary_s, without=lost)
 
     def _drive(self, history: History, user: User, clients: Clients) -> None:
         if self._unclean:

@@ -121,11 +121,11 @@ class Bench:
 
     def _baseline(self, workload: str) -> Baseline:
         """From the golden runs in which nothing was wrong, judged by each other: one whose canary never came would make
-        a canary that never comes look normal. While they are too few to judge each other, from all of them."""
+        a canary that never comes look normal. While they are too few for that, from all that started clean."""
         runs = list(self._kept(workload).values())
         count, known = self._baselines.get(workload, (-1, None))
         if known is None or (count != len(runs) and (self._all_in or len(runs) >= _STALE * count)):
-            believed = runs
+            believed = [run for run in runs if not run.unclean]
             if len(runs) > MIN_GOLDENS:
                 verdicts = judge_goldens(workload, runs)
                 believed = [run for run, verdict in zip(runs, verdicts, strict=True) if _quiet(verdict)]

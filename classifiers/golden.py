@@ -164,9 +164,13 @@ class Baseline:
         return spread.late if spread else 0.0
 
 
+_SUCCEEDED = "Succeeded"
+"""Phase of a pod that ran to completion, as a Job's: it is never ready again, and not meant to be."""
+
+
 def ready_pods(observation: Observation) -> int:
-    """Pods that serve at the end: ready and not on their way out."""
-    return sum(1 for pod in observation.pods if pod.ready and not pod.deleting)
+    """Pods that do what they are there for at the end: ready, or ended with success, and not on their way out."""
+    return sum(1 for pod in observation.pods if (pod.ready or pod.phase == _SUCCEEDED) and not pod.deleting)
 
 
 def writes_per_identity(observation: Observation) -> Mapping[str, int]:

@@ -73,11 +73,14 @@ def judge_goldens(
     workload: str, observations: Sequence[Observation], *, symptoms: Registry = SYMPTOMS
 ) -> tuple[Verdict, ...]:
     """Each golden run judged against the others (leave one out), in their order. Every verdict that is judged and not
-    none/none is a false alarm. ValueError as for Baseline.from_observations."""
+    none/none is a false alarm. One that had an unclean start is no measure for the others. ValueError as for
+    Baseline.from_observations."""
     return tuple(
         judge(
             run,
-            Baseline.from_observations(workload, [*observations[:i], *observations[i + 1 :]]),
+            Baseline.from_observations(
+                workload, [other for j, other in enumerate(observations) if j != i and not other.unclean]
+            ),
             golden=True,
             symptoms=symptoms,
         )

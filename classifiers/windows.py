@@ -5,8 +5,9 @@
 
 `up_s` is when this run had traffic from everywhere, or when golden runs have it at the latest: what fails before is a
 service on its way up, in golden runs too. Without a fault, or with one that came before `up_s`, DURING begins at
-`up_s` and BEFORE is empty. AFTER are the last seconds before the last request of any client, whenever that is: by then
-everything has to be up.
+`up_s`, and BEFORE is empty. Requests at times below zero were sent while the workload was prepared, to a service that
+answered: they are BEFORE, in every run. AFTER are the last seconds before the last request of any client, whenever that
+is: by then everything has to be up.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ class Traffic:
         start_s = probing_end_s(observation) - numbers.FINAL_WINDOW_S
         final = sum(1 for s in samples if s.at_s > start_s)
         cut = max(0, len(samples) - max(final, numbers.FINAL_MIN_SAMPLES))
-        rest = [s for s in samples[:cut] if s.at_s >= up_s]
-        fault_s = -math.inf if hit_s is None else hit_s
+        rest = [s for s in samples[:cut] if s.at_s >= up_s or s.at_s < 0.0]
+        fault_s = 0.0 if hit_s is None else hit_s
         return cls(
             before=tuple(s for s in rest if s.at_s < fault_s),
             during=tuple(s for s in rest if s.at_s >= fault_s),

@@ -7,7 +7,7 @@ of its own, which the baseline holds, and each of its stages is seen in the stor
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from campaigns.clusters.protocol import CANARY_NAMESPACE, Cluster
@@ -28,8 +28,11 @@ _NAME = "canary"
 CANARY_STEPS = (Create(deployment(_NAME, CANARY_NAMESPACE, 1)), Create(service(_NAME, CANARY_NAMESPACE)))
 
 
-def run_canary(cluster: Cluster, history: History, kubeconfig_user: User, *, deadline_s: float) -> CanaryRecord:
-    """Creates it and waits for its stages in order; returns at the last, or at the deadline."""
+def run_canary(
+    cluster: Cluster, history: History, kubeconfig_user: User, *, deadline_s: float, without: Collection[str] = ()
+) -> CanaryRecord:
+    """Creates it and waits for its stages in order; returns at the last, or at the deadline. Nobody is a client on the
+    nodes `without`."""
     began = time.monotonic()
     stages: dict[str, float | None] = dict.fromkeys(STAGES)
     before = len(kubeconfig_user.told)
@@ -38,7 +41,7 @@ def run_canary(cluster: Cluster, history: History, kubeconfig_user: User, *, dea
     del kubeconfig_user.told[before:]
     if created:
         stages["created"] = time.monotonic() - began
-    prober = Prober(cluster, [ServicePath(history, ServiceName(CANARY_NAMESPACE, _NAME))], began=began)
+    prober = Prober(cluster, [ServicePath(history, ServiceName(CANARY_NAMESPACE, _NAME))], began=began, without=without)
     prober.start()
     try:
         for name, reached in _conditions(history, prober).items():

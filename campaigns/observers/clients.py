@@ -12,26 +12,27 @@ from campaigns.observers.history import History
 from campaigns.observers.paths import paths_to
 from campaigns.observers.probes import Prober
 from campaigns.observers.stored import service_address
-from campaigns.workloads.workload import ServiceName
+from campaigns.workloads.workload import Workload
 from classifiers.observation import Observation, ProbeSeries
 
 __all__ = ["Clients"]
 
 
 class Clients(Prober):
-    """An Observer. Times are seconds since `began`; `before` is what the same clients saw before that."""
+    """An Observer, on every node that the workload leaves on. Times are seconds since `began`; `before` is what the same clients saw before that."""
 
     def __init__(
         self,
         cluster: Cluster,
-        services: Sequence[ServiceName],
+        workload: Workload,
         history: History,
         *,
         began: float,
         before: Sequence[ProbeSeries] = (),
     ) -> None:
-        super().__init__(cluster, paths_to(cluster, history, services), began=began)
-        self._services, self._history, self._before = services, history, before
+        paths = paths_to(cluster, history, workload.services)
+        super().__init__(cluster, paths, began=began, without=workload.lost_nodes)
+        self._services, self._history, self._before = workload.services, history, before
 
     def served_from_start(self) -> bool:
         """Whether every one of the services answered before time zero."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -60,14 +60,14 @@ class _Client:
 
 
 class Prober:
-    """Goes all `paths` from every node between `start` and `stop`. Times are seconds since `began`, to a tenth of a
-    millisecond."""
+    """Goes all `paths` from every node but `without` between `start` and `stop`. Times are seconds since `began`, to a
+    tenth of a millisecond."""
 
     name = "probes"
 
-    def __init__(self, cluster: Cluster, paths: Sequence[Path], *, began: float) -> None:
+    def __init__(self, cluster: Cluster, paths: Sequence[Path], *, began: float, without: Collection[str] = ()) -> None:
         self._cluster, self._began = cluster, began
-        nodes = cluster.vantage_points()
+        nodes = [node for node in cluster.vantage_points() if node not in without]
         self._clients = [  # nodes take turns, so that their requests don't wait for each other
             _Client(node, [_Series(path) for path in paths], number * _INTERVAL_S / len(nodes))
             for number, node in enumerate(nodes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from campaigns.workloads.goals import Field, RolledOut
-from campaigns.workloads.objects import deployment, service
+from campaigns.workloads.objects import deployment, ending_gently, service
 from campaigns.workloads.steps import Create, ObjectName, Patch, PatchType
 from campaigns.workloads.workload import ServiceName, Workload
 
@@ -26,7 +26,7 @@ def _mounting() -> dict[str, Any]:
     )
     made["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = [{"name": "config", "mountPath": "/config"}]
     made["spec"]["template"]["metadata"]["annotations"] = {"config": "1"}
-    return made
+    return ending_gently(made)
 
 
 CONFIG_CHANGE = Workload(

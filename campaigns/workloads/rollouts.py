@@ -5,11 +5,10 @@ A version is an environment variable of the container: the sandbox pulls no imag
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from campaigns.workloads.goals import RolledOut
-from campaigns.workloads.objects import deployment, service
+from campaigns.workloads.objects import deployment, ending_gently, service
 from campaigns.workloads.steps import Create, ObjectName, Patch, PatchType, Wait
 from campaigns.workloads.workload import ServiceName, Workload
 
@@ -21,7 +20,7 @@ _ROLLED_OUT = RolledOut(str(_WEB))
 
 
 def _of_version(version: str) -> dict[str, Any]:
-    made = copy.deepcopy(deployment("web", "default", _REPLICAS))
+    made = ending_gently(deployment("web", "default", _REPLICAS))
     made["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "VERSION", "value": version}]
     return made
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from campaigns.clusters.actions import Action
 from campaigns.workloads.goals import Goal
-from campaigns.workloads.steps import Step, asked_for
+from campaigns.workloads.steps import Step, ToNode, asked_for
 
 __all__ = ["ServiceName", "Workload"]
+
+_OFF = (Action.KILL, Action.STOP, Action.PAUSE)
 
 
 class ServiceName(NamedTuple):
@@ -33,7 +36,8 @@ class Workload:
     ready        goals that end `prepare`
     steps        what is asked for while the fault is armed
     done         goals that the stored state fulfils when the steps have done what they were to do
-    services     what clients on every node probe; those that exist after `prepare` from before the steps on
+    services     what clients on every node probe but those that the steps switch off; those Services that exist after
+                 `prepare` from before the steps on
     namespaces   where its objects live: what is counted
     wanted_pods  pods that its user asks for in the end; `wanted_pods_per_node` as many for each node besides
     furniture    furniture that it needs (campaigns.clusters.sandbox.furniture)
@@ -57,6 +61,15 @@ class Workload:
     def asked_for(self) -> tuple[str, ...]:
         """Identities of the objects that its user's steps name; everything else is made by controllers."""
         return asked_for(self.steps)
+
+    @property
+    def lost_nodes(self) -> frozenset[str]:
+        """Nodes that its steps leave switched off: nobody is a client there."""
+        lost: set[str] = set()
+        for step in self.steps:
+            if isinstance(step, ToNode):
+                (lost.add if step.action in _OFF else lost.discard)(step.node)
+        return frozenset(lost)
 
     def pods_on(self, nodes: int) -> int:
         """Pods that its user asks for in the end, in a cluster of so many nodes."""

@@ -75,15 +75,6 @@ class Bench:
         self._all_in = False
         self._goldens.setdefault(workload, _Goldens()).add(identifier, observation)
 
-    def remember(self, record: ExperimentRecord) -> None:
-        """A golden run of an earlier session: others are judged by it, too."""
-        if record.planned.golden and record.observation is not None:
-            self._goldens.setdefault(record.planned.workload, {})[record.planned.id] = record.observation
-
-    def all_in(self) -> None:
-        """No more golden runs come for now: baselines are by exactly those that there are."""
-        self._baselines.clear()
-
     def record(self, result: Result) -> ExperimentRecord:
         """The record of a result, judged by the golden runs that there are so far. A golden run that was planned is
         one of them from here on; one that was done once more is only judged."""

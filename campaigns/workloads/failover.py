@@ -3,9 +3,9 @@
 The node is switched off, without notice: its pods get SIGKILL and its network is gone. Nothing is written until the
 node's grace period is over (8 s in profile fast, 50 s in kubeadm's); waiting for it is a step. The pods tolerate that
 for 2 s instead of the cluster's default of 10 s (fast) or 300 s (kubeadm), as a service would that is to fail over
-quickly. It is `node-2` always: pods are spread evenly, so each node has two. CoreDNS, which may have come to live there,
-is moved to `node-1` first, as a cluster has it whose DNS runs beside the control plane: else some runs would lose their
-DNS for half a minute, and others not.
+quickly. It is `node-2` always: pods are spread evenly, so each node has two. CoreDNS, which may have come to live
+there, is moved to `node-1` first, as a cluster has it whose DNS runs beside the control plane: else some runs would
+lose their DNS for half a minute, and others not.
 
 A node that comes back has other containers and addresses than before, so its cluster is never proven clean in place;
 it is made anew (campaigns.worker).

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from classifiers import numbers
 from classifiers.golden import Baseline, Spread, ready_pods
-from classifiers.windows import Phase
-from tests.builders import baseline, counts, faulty, goldens, observation, pods, probes, samples
+from classifiers.observation import ProbeSample
+from classifiers.windows import Phase, Traffic
+from tests.builders import SERVICE, baseline, counts, faulty, goldens, observation, pods, probes, samples
 
 
 def test_a_spread_is_median_deviation_and_range_of_what_came() -> None:
@@ -84,3 +85,23 @@ def test_pods_on_their_way_out_do_not_serve() -> None:
 
     gone = tuple(replace(p, deleting=True) for p in pods(2))
     assert ready_pods(faulty(pods=(*gone, *pods(3, ready=1)))) == 1
+
+
+def test_pods_that_ended_with_success_have_done_what_they_are_there_for() -> None:
+    from dataclasses import replace
+
+    ended = [replace(pod, ready=False, phase=phase) for pod, phase in zip(
+        pods(3), ("Succeeded", "Failed", "Running"), strict=True)]  # fmt: skip
+    assert ready_pods(observation(pods=tuple(ended))) == 1
+
+
+def test_requests_sent_while_the_workload_was_prepared_are_before_in_golden_runs_too() -> None:
+    early = tuple(ProbeSample(at_s=-1 + i / 10, latency_s=0.002, outcome="ok") for i in range(10))
+    late = samples(lambda at_s: "refused" if at_s < 5 else "ok")
+    seen = observation(probes=probes((*early, *late)), milestones={"traffic": 0.0})
+    traffic = Traffic.of(seen, seen.probes[0], late_s=3.0, hit_s=None)
+    assert traffic.before == early and {sample.outcome for sample in traffic.during} == {"refused", "ok"}
+    golden = Baseline.from_observations("deploy", [seen] * 3).clients[SERVICE, "node-1"]
+    assert golden.error_rates[Phase.BEFORE].high == 0 and golden.error_rates[Phase.DURING].high == 50 / 170
+    traffic = Traffic.of(seen, seen.probes[0], late_s=3.0, hit_s=2.0)
+    assert len(traffic.before) == len(early) + 20 and traffic.before[:10] == early

@@ -87,3 +87,19 @@ def test_a_golden_run_that_was_not_quiet_does_not_hide_a_stall() -> None:
     assert bench.judged(bench.record(bad)).verdict.orchestrator is OrchestratorFailure.STALL
     fault = bench.record(result(FAULT, faulty(canary=dead)))
     assert fault.verdict.orchestrator is OrchestratorFailure.STALL
+
+
+def test_a_golden_run_that_started_unclean_measures_nothing_and_is_inconclusive() -> None:
+    bench = Bench(())
+    poor = replace(goldens(1)[0], r0=9, unclean=("deploy was not prepared within 30 s",), milestones={"settled": None})
+    broken = bench.record(result(PlannedExperiment(id="g9", workload="deploy"), poor))
+    records = [bench.record(each) for each in golden_results(4)]
+    assert [bench.judged(r).verdict.orchestrator for r in records] == [OrchestratorFailure.NONE] * 4
+    verdict = bench.judged(broken).verdict
+    assert verdict.state is State.INCONCLUSIVE and verdict.reasons[0].startswith("unclean start: deploy was not")
+    for each in (1, 2):
+        few = Bench(())
+        few.record(result(PlannedExperiment(id="g9", workload="deploy"), poor))
+        for golden in golden_results(each):
+            few.record(golden)
+        assert "too small" in " ".join(few.record(result(FAULT, faulty())).verdict.reasons)

@@ -1,4 +1,5 @@
-"""Client failure: what those who use the services saw, per service and vantage point, against golden runs.
+"""Client failure: what those who use the services saw, per path and vantage point, against golden runs. A path is a
+service, its name (DNS), or the pods on other nodes.
 
     unreachable   no request succeeds at the end (classifiers.windows: AFTER), where golden runs' do
     intermittent  more requests fail than in any golden run, since the fault or since the service had to be up
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 
 from classifiers import numbers
 from classifiers.golden import Baseline, ClientBaseline
-from classifiers.observation import Observation
+from classifiers.observation import Observation, ProbeKind
 from classifiers.verdict import ClientFailure
 from classifiers.windows import Phase, Traffic, error_rate, failures, hit_s, latency_quantile
 
@@ -29,9 +30,11 @@ _GRAVEST_FIRST = list(ClientFailure)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientView:
-    """One client's class over the experiment, and what holds at its end (never `slower`)."""
+    """One client's class over the experiment, and what holds at its end (never `slower`). `service` is the path in
+    words."""
 
     service: str
+    kind: ProbeKind
     vantage: str
     failure: ClientFailure
     at_end: ClientFailure
@@ -39,18 +42,19 @@ class ClientView:
 
 
 def client_views(observation: Observation, baseline: Baseline) -> tuple[ClientView, ...]:
-    """One view for each client that could see and that golden runs had too, in order of service and vantage."""
+    """One view for each client that could see and that golden runs had too, in order of path and vantage."""
     fault_s = hit_s(observation)
     views = []
-    for series in sorted(observation.probes, key=lambda s: (s.service, s.vantage)):
-        golden = baseline.clients.get((series.service, series.vantage))
+    for series in sorted(observation.probes, key=lambda s: (s.path, s.vantage)):
+        golden = baseline.clients.get((series.path, series.vantage))
         if series.blind is not None or not series.samples or golden is None:
             continue
         traffic = Traffic.of(observation, series, late_s=baseline.traffic_late_s, hit_s=fault_s)
         failure, why = _classify(traffic, golden)
         views.append(
             ClientView(
-                service=series.service,
+                service=series.path,
+                kind=series.kind,
                 vantage=series.vantage,
                 failure=failure,
                 at_end=_at_end(traffic, golden),
@@ -91,7 +95,7 @@ def _at_end(traffic: Traffic, golden: ClientBaseline) -> ClientFailure:
 
 def _unreachable(traffic: Traffic, golden: ClientBaseline) -> bool:
     expected = golden.tolerated(Phase.AFTER) < numbers.MOSTLY_FAILS
-    return expected and bool(traffic.after) and failures(traffic.after) == len(traffic.after)
+    return expected and len(traffic.after) == failures(traffic.after) >= numbers.MIN_FAILURES
 
 
 def _failing(traffic: Traffic, golden: ClientBaseline, phase: Phase) -> bool:

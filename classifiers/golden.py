@@ -75,7 +75,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientBaseline:
-    """What one client (a service from a vantage) saw in golden runs: share of failed requests per phase, p90 latency
+    """What one client (a path from a vantage) saw in golden runs: share of failed requests per phase, p90 latency
     in seconds (None where no run had enough requests)."""
 
     error_rates: Mapping[Phase, Spread]
@@ -95,7 +95,7 @@ class Baseline:
     final_counts, peak_counts    kind → Spread of objects, volatile kinds left out
     created                      kind → Spread of objects created in the run
     writes                       identity → Spread of writes; a run that never wrote it counts as 0
-    clients                      (service, vantage) → ClientBaseline
+    clients                      (path, vantage) of a series → ClientBaseline
     components                   name → Spread of restarts, components that every golden run had
     unready                      components that were not ready or not alive at the end of some golden run
     user_errors                  what the API said to golden users too
@@ -216,7 +216,7 @@ def _clients(runs: Sequence[Observation], late_s: float) -> dict[tuple[str, str]
         for series in run.probes:
             if series.samples and series.blind is None:
                 traffic = Traffic.of(run, series, late_s=late_s, hit_s=None)
-                found.setdefault((series.service, series.vantage), []).append(traffic)
+                found.setdefault((series.path, series.vantage), []).append(traffic)
     return {client: _client(found[client]) for client in sorted(found)}
 
 

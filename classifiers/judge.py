@@ -23,7 +23,7 @@ from classifiers.awareness import aware, signs
 from classifiers.client import ClientView, client_views, worst
 from classifiers.components import SERVERS, broken
 from classifiers.golden import Baseline, ready_pods
-from classifiers.observation import Observation
+from classifiers.observation import Observation, ProbeKind
 from classifiers.symptoms import SYMPTOMS, Registry
 from classifiers.verdict import ClientFailure, OrchestratorFailure, State, Symptom, Verdict
 from classifiers.windows import Phase, Traffic, error_rate, failures, hit_s
@@ -121,11 +121,11 @@ def _blind(observation: Observation, baseline: Baseline) -> list[str]:
     reasons = [f"blind: {words}" for words in observation.blind]
     for series in observation.probes:
         if series.blind is not None:
-            reasons.append(f"blind: probe of {series.service} from {series.vantage}: {series.blind}")
-    probed = {(series.service, series.vantage) for series in observation.probes}
-    for service, vantage in baseline.clients:
-        if (service, vantage) not in probed:
-            reasons.append(f"blind: {service} was not probed from {vantage}, though golden runs were")
+            reasons.append(f"blind: probe of {series.path} from {series.vantage}: {series.blind}")
+    probed = {(series.path, series.vantage) for series in observation.probes}
+    for path, vantage in baseline.clients:
+        if (path, vantage) not in probed:
+            reasons.append(f"blind: {path} was not probed from {vantage}, though golden runs were")
     if baseline.canary and not observation.canary.stages and observation.canary.error is None:
         reasons.append("blind: the canary was not tried")
     return reasons
@@ -133,11 +133,12 @@ def _blind(observation: Observation, baseline: Baseline) -> list[str]:
 
 def _little_traffic(observation: Observation, baseline: Baseline) -> list[str]:
     return [
-        f"too little traffic: {len(series.samples)} requests to {series.service} from {series.vantage}, "
+        f"too little traffic: {len(series.samples)} requests to {series.path} from {series.vantage}, "
         f"at least {numbers.MIN_SAMPLES} needed"
         for series in observation.probes
         if series.blind is None
-        and (series.service, series.vantage) in baseline.clients
+        and series.kind is not ProbeKind.POD  # how many pods are there to be asked is a symptom's business
+        and (series.path, series.vantage) in baseline.clients
         and len(series.samples) < numbers.MIN_SAMPLES
     ]
 
@@ -150,14 +151,14 @@ def _failing_before(observation: Observation, baseline: Baseline) -> list[str]:
         return []
     reasons = []
     for series in observation.probes:
-        golden = baseline.clients.get((series.service, series.vantage))
+        golden = baseline.clients.get((series.path, series.vantage))
         before = Traffic.of(observation, series, late_s=baseline.traffic_late_s, hit_s=fault_s).before
         rate = error_rate(before)
         if golden is None or rate is None or failures(before) < numbers.MIN_FAILURES:
             continue
         if rate > golden.tolerated(Phase.DURING):
             reasons.append(
-                f"unclean start: {failures(before)} of {len(before)} requests to {series.service} "
+                f"unclean start: {failures(before)} of {len(before)} requests to {series.path} "
                 f"from {series.vantage} failed before the fault came"
             )
     return reasons

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from classifiers import numbers
-from classifiers.observation import Observation, ProbeSample, ProbeSeries
+from classifiers.observation import Observation, ProbeKind, ProbeSample, ProbeSeries
 
 __all__ = ["Phase", "Traffic", "error_rate", "failures", "hit_s", "latency_quantile", "probing_end_s"]
 
@@ -48,7 +48,9 @@ class Traffic:
         samples = sorted(series.samples, key=lambda s: s.at_s)
         start_s = probing_end_s(observation) - numbers.FINAL_WINDOW_S
         final = sum(1 for s in samples if s.at_s > start_s)
-        cut = max(0, len(samples) - max(final, numbers.FINAL_MIN_SAMPLES))
+        # pods that nobody asks any more are gone: what was seen of them before does not tell of the end
+        fewest = 0 if series.kind is ProbeKind.POD else numbers.FINAL_MIN_SAMPLES
+        cut = max(0, len(samples) - max(final, fewest))
         rest = [s for s in samples[:cut] if s.at_s >= up_s or s.at_s < 0.0]
         fault_s = 0.0 if hit_s is None else hit_s
         return cls(

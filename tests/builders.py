@@ -12,6 +12,7 @@ from classifiers.observation import (
     ComponentHealth,
     Observation,
     PodFinal,
+    ProbeKind,
     ProbeSample,
     ProbeSeries,
     Write,
@@ -43,7 +44,11 @@ def samples(
 
 
 def probes(
-    series: Sequence[ProbeSample] | None = None, *, only: str | None = None, service: str = SERVICE
+    series: Sequence[ProbeSample] | None = None,
+    *,
+    only: str | None = None,
+    service: str = SERVICE,
+    kind: ProbeKind = ProbeKind.HTTP,
 ) -> tuple[ProbeSeries, ...]:
     """One series per node; `series` (from `only` that node, or from all) instead of a good one."""
     good = samples()
@@ -51,6 +56,7 @@ def probes(
         ProbeSeries(
             service=service,
             vantage=node,
+            kind=kind,
             samples=tuple(series) if series is not None and only in (None, node) else good,
         )
         for node in NODES
@@ -147,6 +153,21 @@ def goldens(count: int = 5) -> tuple[Observation, ...]:
 
 def baseline(count: int = 5) -> Baseline:
     return Baseline.from_observations("deploy", goldens(count))
+
+
+PODS = "pods of default"
+
+
+def all_paths(**changed: Sequence[ProbeSample]) -> tuple[ProbeSeries, ...]:
+    """A good service, its name and pods on other nodes from every node; `http`, `dns` or `pod` with other samples."""
+    services = {ProbeKind.HTTP: SERVICE, ProbeKind.DNS: SERVICE, ProbeKind.POD: PODS}
+    return tuple(
+        s for kind, service in services.items() for s in probes(changed.get(kind.value), service=service, kind=kind)
+    )
+
+
+def baseline_of_all_paths() -> Baseline:
+    return Baseline.from_observations("deploy", [replace(run, probes=all_paths()) for run in goldens()])
 
 
 def rule(**changes: Any) -> Rule:

@@ -19,7 +19,8 @@ __all__ = ["Clients"]
 
 
 class Clients(Prober):
-    """An Observer, on every node that the workload leaves on. Times are seconds since `began`; `before` is what the same clients saw before that."""
+    """An Observer, on every node that the workload leaves on. Times are seconds since `began`; `before` is what the
+    same clients saw before that."""
 
     def __init__(
         self,

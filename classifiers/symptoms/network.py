@@ -1,8 +1,9 @@
 """Network: the objects that carry capacity are right, traffic is not.
 
 Pods are ready as many as golden runs had, yet at the end a service does not answer, or not reliably, from some or all
-nodes; or the canary's Service got its endpoints and still no traffic passed. Endpoints, kube-proxy, DNS, routes and pod
-addresses fail this way.
+nodes; or ready pods do not answer clients on other nodes at their own addresses; or the canary's Service got its
+endpoints and still no traffic passed. Endpoints, kube-proxy, routes and pod addresses fail this way. So does DNS: a
+service's name has to lead to its address whatever its pods do.
 
 With fewer ready pods than golden, but some, a service has to answer from them: one that is wholly unreachable is
 still a network failure, while a few failed requests are then the missing pods' doing. With none ready nobody could
@@ -17,11 +18,13 @@ from __future__ import annotations
 
 from classifiers.client import ClientView, client_views
 from classifiers.golden import Baseline, ready_pods
-from classifiers.observation import Observation
+from classifiers.observation import Observation, ProbeKind
 from classifiers.symptoms.stall import PROGRESS_STAGES
 from classifiers.verdict import ClientFailure, OrchestratorFailure, Symptom
 
 __all__ = ["detect"]
+
+_FAILING = (ClientFailure.UNREACHABLE, ClientFailure.INTERMITTENT)
 
 
 def detect(observation: Observation, baseline: Baseline) -> Symptom | None:
@@ -31,21 +34,25 @@ def detect(observation: Observation, baseline: Baseline) -> Symptom | None:
 
 def _services(observation: Observation, baseline: Baseline) -> list[str]:
     ready, golden = ready_pods(observation), baseline.ready_pods
-    if golden is None or not ready:
-        return []
     views = client_views(observation, baseline)
-    counts = (ClientFailure.UNREACHABLE, ClientFailure.INTERMITTENT)[: 2 if ready >= golden.low else 1]
     signs = []
-    for service in sorted({v.service for v in views}):
-        seen = [v for v in views if v.service == service]
-        signs += [_words(service, seen, what, ready) for what in counts if any(v.at_end is what for v in seen)]
+    for path, kind in sorted({(v.service, v.kind) for v in views}):
+        if kind is ProbeKind.DNS:
+            counts = _FAILING
+        elif golden is None or not ready:
+            continue
+        else:
+            counts = _FAILING if ready >= golden.low else _FAILING[:1]
+        seen = [v for v in views if v.service == path]
+        signs += [_words(path, seen, what, ready) for what in counts if any(v.at_end is what for v in seen)]
     return signs
 
 
 def _words(service: str, seen: list[ClientView], what: ClientFailure, ready: int) -> str:
     failing = [v for v in seen if v.at_end is what]
     where = "every node" if len(failing) == len(seen) else ", ".join(v.vantage for v in failing)
-    return f"{ready} pods are ready, but {service} is {what.value} from {where} at the end ({failing[0].why})"
+    pods = "" if failing[0].kind is ProbeKind.DNS else f"{ready} pods are ready, but "
+    return f"{pods}{service} is {what.value} from {where} at the end ({failing[0].why})"
 
 
 def _canary(observation: Observation, baseline: Baseline) -> list[str]:

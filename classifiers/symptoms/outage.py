@@ -12,7 +12,7 @@ from __future__ import annotations
 from classifiers.client import client_views
 from classifiers.components import SERVERS, broken
 from classifiers.golden import Baseline
-from classifiers.observation import Observation
+from classifiers.observation import Observation, ProbeKind
 from classifiers.symptoms.stall import canary_refused
 from classifiers.verdict import ClientFailure, OrchestratorFailure, Symptom
 
@@ -23,7 +23,7 @@ def detect(observation: Observation, baseline: Baseline) -> Symptom | None:
     servers = broken(observation, baseline, SERVERS)
     if servers:
         return Symptom(orchestrator=OrchestratorFailure.OUTAGE, why="; ".join(servers))
-    views = client_views(observation, baseline)
+    views = [v for v in client_views(observation, baseline) if v.kind is ProbeKind.HTTP]
     everywhere = bool(views) and all(v.at_end is ClientFailure.UNREACHABLE for v in views)
     if everywhere and canary_refused(observation, baseline):
         return Symptom(

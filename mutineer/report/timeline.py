@@ -132,7 +132,7 @@ def _milestones(
 def _strip(series: ProbeSeries, whole: float) -> Strip:
     samples = sorted(series.samples, key=lambda sample: sample.at_s)
     return Strip(
-        service=series.service,
+        service=series.path,
         vantage=series.vantage,
         bars=tuple(_bars(samples, whole)),
         summary=_summary(samples),

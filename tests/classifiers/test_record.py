@@ -9,8 +9,15 @@ from hypothesis import strategies as st
 
 from campaigns.record import ExperimentRecord
 from classifiers.observation import (
+    AuditEvent,
+    AuditRecord,
     CanaryRecord,
     ComponentHealth,
+    ComponentSample,
+    ComponentSeries,
+    EventRecord,
+    LogErrors,
+    MetricChange,
     Observation,
     PodFinal,
     ProbeSample,
@@ -23,6 +30,7 @@ from injector.errors import StoreError
 from injector.rules import Firing, NearMiss, Told
 from tests.builders import drop, faulty, firing, observation
 
+ticks = st.integers(0, 10**8).map(lambda n: round(n / 10_000, 4))
 seconds = st.floats(0, 1e6, allow_nan=False)
 texts = st.text(max_size=8)
 counts = st.dictionaries(texts, st.integers(0, 99), max_size=3)
@@ -63,13 +71,22 @@ observations = st.builds(
     pods=tuples(st.builds(PodFinal)),
     final_counts=counts,
     peak_counts=counts,
-    probes=tuples(st.builds(ProbeSeries, samples=tuples(st.builds(ProbeSample, seconds, seconds, texts)))),
+    probes=tuples(
+        st.builds(ProbeSeries, samples=tuples(st.builds(ProbeSample, seconds | ticks, seconds | ticks, texts)))
+    ),
     canary=st.builds(CanaryRecord, stages=st.dictionaries(texts, st.none() | seconds, max_size=2), deadline_s=seconds),
     components=tuples(st.builds(ComponentHealth, ready=st.none() | st.booleans(), cpu_s=seconds)),
     writes=tuples(st.builds(Write, at_s=seconds)),
     firings=tuples(firings),
     near_misses=tuples(st.builds(NearMiss)),
     unclean=tuples(texts),
+    events=tuples(st.builds(EventRecord, at_s=seconds)),
+    over_time=tuples(
+        st.builds(ComponentSeries, samples=tuples(st.builds(ComponentSample, at_s=seconds, cpu_s=seconds)))
+    ),
+    metrics=tuples(st.builds(MetricChange, before=st.none() | seconds, after=st.none() | seconds)),
+    log_errors=tuples(st.builds(LogErrors)),
+    audit=st.none() | st.builds(AuditRecord, events=tuples(st.builds(AuditEvent, at_s=seconds))),
     load=st.dictionaries(texts, seconds, max_size=2),
 )
 
@@ -94,6 +111,43 @@ def test_an_old_record_without_a_later_field_reads_with_its_default() -> None:
     document = observation_to_json(faulty())
     del document["observation"]["unclean"]  # type: ignore[union-attr, arg-type]
     assert observation_from_json(document) == faulty()
+
+
+def test_samples_of_probes_are_columns_in_tenths_of_a_millisecond() -> None:
+    series = (ProbeSample(0.05, 0.0012, "ok"), ProbeSample(0.1001, 0.0011, "ok"), ProbeSample(0.15, 0.4, "timeout"))
+    columns = {"at": [500, 501, 499], "took": [12, 11, 4000], "outcomes": [["ok", 2], ["timeout", 1]]}
+    assert to_json(series) == columns
+    probe = {"service": "web", "vantage": "node-1", "samples": columns}
+    assert from_json(ProbeSeries, probe, where="it") == ProbeSeries(service="web", vantage="node-1", samples=series)
+
+
+def test_an_old_record_with_rows_of_samples_and_none_of_what_came_later_reads() -> None:
+    document = observation_to_json(observation())
+    inner = document["observation"]
+    assert isinstance(inner, dict)
+    for name in ("events", "over_time", "metrics", "log_errors", "audit", "missing"):
+        del inner[name]
+    for series, probe in zip(observation().probes, inner["probes"], strict=True):  # type: ignore[arg-type]
+        probe["samples"] = [[s.at_s, s.latency_s, s.outcome] for s in series.samples]  # type: ignore[index, call-overload]
+        del probe["kind"]  # type: ignore[union-attr, arg-type]
+    assert observation_from_json(document) == observation()
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"at": [1], "took": [1]},
+        {"at": [1, 2], "took": [1], "outcomes": [["ok", 2]]},
+        {"at": [1], "took": [1], "outcomes": [["ok", 2]]},
+        {"at": [1.5], "took": [1], "outcomes": [["ok", 1]]},
+        {"at": [1], "took": ["1"], "outcomes": [["ok", 1]]},
+        {"at": [1], "took": [1], "outcomes": [1]},
+        {"at": [True], "took": [1], "outcomes": [["ok", 1]]},
+    ],
+)
+def test_columns_that_do_not_fit_are_named_with_their_place(columns: dict[str, object]) -> None:
+    with pytest.raises(StoreError, match=r"it\.samples: (no columns of samples|expected a list)"):
+        from_json(ProbeSeries, {"service": "web", "vantage": "n", "samples": columns}, where="it")  # type: ignore[dict-item]
 
 
 def test_a_record_with_a_firing_keeps_bytes_and_told() -> None:

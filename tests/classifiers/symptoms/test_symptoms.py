@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from classifiers.observation import CanaryRecord
+from classifiers.judge import judge
+from classifiers.observation import CanaryRecord, ProbeSample, ProbeSeries
 from classifiers.symptoms import less_resources, more_resources, network, outage, stall, timing
-from classifiers.verdict import OrchestratorFailure
-from tests.builders import CANARY, baseline, canary, counts, faulty, firing, pods, probes, samples, writes
+from classifiers.verdict import ClientFailure, OrchestratorFailure, State
+from tests.builders import (
+    CANARY,
+    all_paths,
+    baseline,
+    baseline_of_all_paths,
+    canary,
+    counts,
+    faulty,
+    firing,
+    observation,
+    pods,
+    probes,
+    samples,
+    writes,
+)
 from tests.classifiers.labelled import TIMEOUTS, UP_THEN_DOWN, runaway
 
 BASELINE = baseline()
@@ -118,3 +133,59 @@ def test_every_symptom_is_of_its_own_class() -> None:
     assert found is not None
     assert found.orchestrator is OrchestratorFailure.TIMING
     assert "`settled` came after 15.0 s, golden 6..6.4 s (late from 9.3 s)" in found.why
+
+
+# Names and pods as paths of their own
+
+ALL = baseline_of_all_paths()
+NO_NAME = samples(lambda t: "ok" if 4 <= t < 12 else "servfail")
+
+
+def judged(**changes: object) -> tuple[State, OrchestratorFailure | None, ClientFailure | None]:
+    verdict = judge(faulty(**changes), ALL)
+    return verdict.state, verdict.orchestrator, verdict.client
+
+
+def test_golden_runs_with_all_paths_are_none() -> None:
+    verdict = judge(observation(probes=all_paths()), ALL, golden=True)
+    assert (verdict.orchestrator, verdict.client) == (OrchestratorFailure.NONE, ClientFailure.NONE)
+
+
+def test_a_name_that_leads_nowhere_is_a_network_failure_and_its_clients() -> None:
+    network_, unreachable = OrchestratorFailure.NETWORK, ClientFailure.UNREACHABLE
+    assert judged(probes=all_paths(dns=NO_NAME)) == (State.JUDGED, network_, unreachable)
+    found = network.detect(faulty(probes=all_paths(dns=NO_NAME), pods=pods(6, ready=0)), ALL)
+    assert found is not None, "whatever the pods do"
+    assert found.why.startswith("DNS of default/web is unreachable from every node at the end (all of the last")
+    sometimes = samples(lambda t: "ok" if t < 12 or int(t * 10) % 6 else "timeout")
+    assert judged(probes=all_paths(dns=sometimes)) == (State.JUDGED, network_, ClientFailure.INTERMITTENT)
+
+
+def test_ready_pods_that_other_nodes_do_not_reach_are_a_network_failure() -> None:
+    assert judged(probes=all_paths(pod=UP_THEN_DOWN))[1] is OrchestratorFailure.NETWORK
+    found = network.detect(faulty(probes=all_paths(pod=UP_THEN_DOWN)), ALL)
+    assert found is not None and found.why.startswith("6 pods are ready, but pods of default is unreachable from every")
+
+
+def test_pods_that_are_gone_and_not_asked_any_more_say_nothing_of_the_network() -> None:
+    none_since_12 = tuple(s for s in UP_THEN_DOWN if s.at_s < 12.5)  # the last five were on their way out
+    gone = faulty(probes=all_paths(pod=none_since_12), pods=pods(3))
+    assert network.detect(gone, ALL) is None
+    assert judged(probes=all_paths(pod=()))[0] is State.JUDGED, "nobody to ask is not too little traffic"
+    assert judged(probes=all_paths(dns=()))[0] is State.INCONCLUSIVE
+
+
+def test_names_that_still_answer_do_not_make_an_outage_milder() -> None:
+    assert outage.detect(faulty(probes=all_paths(http=UP_THEN_DOWN), canary=REFUSED), ALL) is not None
+    assert outage.detect(faulty(probes=all_paths(dns=UP_THEN_DOWN), canary=REFUSED), ALL) is None
+
+
+def test_an_experiment_without_a_path_that_golden_runs_had_is_blind() -> None:
+    verdict = judge(faulty(probes=tuple(s for s in all_paths() if s.kind != "dns")), ALL)
+    assert "blind: DNS of default/web was not probed from node-1, though golden runs were" in verdict.reasons
+
+
+def test_two_requests_that_failed_at_the_end_are_no_unreachable_path() -> None:
+    late = (*samples(until_s=16), ProbeSample(18.0, 0.4, "timeout"), ProbeSample(19.0, 0.4, "timeout"))
+    only = ProbeSeries(service="pods of default", vantage="node-1", kind=all_paths()[-1].kind, samples=late)
+    assert network.detect(faulty(probes=(*all_paths()[:6], only)), ALL) is None

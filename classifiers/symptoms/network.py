@@ -37,12 +37,11 @@ def _services(observation: Observation, baseline: Baseline) -> list[str]:
     views = client_views(observation, baseline)
     signs = []
     for path, kind in sorted({(v.service, v.kind) for v in views}):
-        if kind is ProbeKind.DNS:
-            counts = _FAILING
-        elif golden is None or not ready:
+        needs_pods = kind is not ProbeKind.DNS
+        if needs_pods and (golden is None or not ready):
             continue
-        else:
-            counts = _FAILING if ready >= golden.low else _FAILING[:1]
+        few = needs_pods and golden is not None and ready < golden.low
+        counts = _FAILING[:1] if few else _FAILING
         seen = [v for v in views if v.service == path]
         signs += [_words(path, seen, what, ready) for what in counts if any(v.at_end is what for v in seen)]
     return signs

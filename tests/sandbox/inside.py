@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from campaigns.clusters.sandbox import outside
+from campaigns.clusters.sandbox.config import SandboxConfig
 
 __all__ = ["Inside"]
 
@@ -17,8 +18,9 @@ _REPOSITORY = Path(__file__).parents[2]
 class Inside:
     """The sandbox called `name`."""
 
-    def __init__(self, name: str) -> None:
-        self.config, self.pid = outside.find(name)
+    def __init__(self, name: str, running: tuple[SandboxConfig, int] | None = None) -> None:
+        """`running`: the configuration and first process of one that has no name for others (a campaign's)."""
+        self.config, self.pid = running or outside.find(name)
         self.work = self.config.work
 
     def _done(self, *argv: str, timeout_s: float = 90) -> subprocess.CompletedProcess[str]:

@@ -19,7 +19,7 @@ def sheet_of(firing: Firing, undo: str | None, field: str | None = None) -> Text
     """What was (or would be) done, and the bytes around it. `field`: what the rule names."""
     secret = holds_secret(firing)
     bytes_ = compare(firing.before, firing.after, span=firing.span, redacted=secret)
-    lines = [("object", firing.identity), ("key", firing.key)]
+    lines = [("object", firing.identity), *([("key", firing.key)] if firing.key else [])]
     if change := change_of(firing):
         path = f"{firing.field or field}: " if firing.field or field else ""
         lines.append(("field", f"{path}{change[0]} → {change[1]}"))

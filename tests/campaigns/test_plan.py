@@ -103,7 +103,7 @@ def test_a_plan_comes_back_equal_and_its_text_is_the_same_in_another_process() -
     [
         ("{", "not JSON"),
         ("[]", "schema"),
-        ('{"schema": 2}', "of schema 2; this program reads schema 1"),
+        ('{"schema": 3}', "of schema 3; this program reads schemas 1 to 2"),
         ('{"schema": 1}', "lacks its name, seed or experiments"),
         ('{"schema": 1, "name": "a", "seed": 1, "experiments": [{"id": 1}]}', r"experiments\[0\].id: expected str"),
     ],

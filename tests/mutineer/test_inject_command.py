@@ -14,7 +14,8 @@ from injector.errors import InputError
 from injector.rules import Firing, Rule, Told
 from injector.rules_json import firing_to_json, rule_to_json
 from injector.targets import Channel, Target
-from mutineer.commands.inject import _CHANNELS, _check_component, _fault, _redacted, _sheet, command
+from mutineer.commands.inject import _CHANNELS, _check_component, _fault, _redacted, command
+from mutineer.sheet import sheet_of
 from tests.injector.stored import golden
 
 
@@ -116,7 +117,7 @@ def firing(name: str = "service", path: str = "spec.selector[app]", identity: st
 
 
 def test_what_was_done_is_shown_with_the_bytes_around_it() -> None:
-    shown = _sheet(firing(), "mutineer inject --undo").plain
+    shown = sheet_of(firing(), "mutineer inject --undo").plain
     assert 'field   "web" → "wec"' in shown and "put, accepted at revision 7" in shown
     assert "undo    mutineer inject --undo" in shown
     removed, added = ([line for line in shown.splitlines() if line.startswith(mark)] for mark in "-+")
@@ -129,18 +130,18 @@ def test_where_by_whom_and_who_read_it_are_shown() -> None:
     seen = dataclasses.replace(
         firing(), field="spec.selector[app]", stream="connection 4, stream 17", actor="kubectl", consumed=("a", "b")
     )
-    shown = _sheet(seen, None).plain
+    shown = sheet_of(seen, None).plain
     assert 'field   spec.selector[app]: "web" → "wec"' in shown
     assert "where   connection 4, stream 17\nby      kubectl\nread    a\nread    b\n" in shown
 
 
 def test_a_dry_run_is_called_one() -> None:
-    assert "nothing: a dry run" in _sheet(dataclasses.replace(firing(), operation="preview"), None).plain
+    assert "nothing: a dry run" in sheet_of(dataclasses.replace(firing(), operation="preview"), None).plain
 
 
 def test_a_secret_is_not_shown() -> None:
     hidden = dataclasses.replace(firing(), key="/registry/secrets/default/web", field_before="c2VjcmV0")
-    assert "c2VjcmV0" not in _sheet(hidden, None).plain
+    assert "c2VjcmV0" not in sheet_of(hidden, None).plain
     document: Any = _redacted({"firing": firing_to_json(hidden)})
     assert (document["firing"]["before"], document["firing"]["field_before"]) == ("", None)
     assert document["firing"]["redacted"] is True
@@ -174,7 +175,7 @@ def test_a_node_that_the_sandbox_lacks_has_no_kubelet() -> None:
 
 
 def test_the_field_that_the_rule_names_is_shown() -> None:
-    assert 'field   spec.selector[app]: "web" → "wec"' in _sheet(firing(), None, "spec.selector[app]").plain
+    assert 'field   spec.selector[app]: "web" → "wec"' in sheet_of(firing(), None, "spec.selector[app]").plain
 
 
 @pytest.mark.parametrize(
@@ -197,7 +198,7 @@ def test_the_field_that_the_rule_names_is_shown() -> None:
     ],
 )
 def test_what_became_of_it_is_told_as_its_direction_has_it(changes: dict[str, Any], said: str) -> None:
-    assert f"done    {said}" in _sheet(dataclasses.replace(firing(), **changes), None).plain
+    assert f"done    {said}" in sheet_of(dataclasses.replace(firing(), **changes), None).plain
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from benchmarks import Figure, forwarder
 
-BENCHMARKS = ("codec", "forwarder", "sandbox", "experiment", "quickstart")
+BENCHMARKS = ("codec", "planning", "forwarder", "sandbox", "experiment", "quickstart")
 """Modules of this package with `measure(rounds: int, seconds: float, say) -> list[Figure]`."""
 MORE = {"forwarder": ("messages",)}
 """Options that only one of them takes, by keyword."""

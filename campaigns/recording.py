@@ -309,7 +309,7 @@ def recording_to_bytes(recording: Recording) -> bytes:
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     content = text.encode() + b"\n" + b"".join(blobs)
     digest = hashlib.sha256(content).hexdigest()
-    return lzma.compress(f"{_FORMAT} {SCHEMA} {digest}\n".encode() + content, preset=9 | lzma.PRESET_EXTREME)
+    return lzma.compress(f"{_FORMAT} {SCHEMA} {digest}\n".encode() + content, preset=6)
 
 
 def write_recording(recording: Recording, path: Path) -> None:

@@ -341,7 +341,7 @@ def test_the_quickstart_has_at_least_24_faults_that_differ_in_kind_model_and_cha
 
 
 def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
-    with pytest.raises(InputError, match="no preset 'quickstrat'; there are: dependencies, .*quickstart"):
+    with pytest.raises(InputError, match=r"no preset 'quickstrat'; there are: dependencies, .*quickstart"):
         load_preset("quickstrat")
 
 

@@ -1,6 +1,7 @@
 """Runs the benchmarks and prints their figures beside their goals, with the machine they were measured on.
 
     python -m benchmarks [NAME …] [--json] [--rounds N] [--seconds S] [--messages N]
+    python -m benchmarks campaign [--minutes M] [--spec SPEC] [--sandboxes N] [--experiments N]
 
 Exit code 0 whatever the figures say: a shared machine is no reason to fail a build.
 """
@@ -23,9 +24,9 @@ from rich.table import Table
 
 from benchmarks import Figure, forwarder
 
-BENCHMARKS = ("codec", "planning", "forwarder", "sandbox", "experiment", "quickstart")
+BENCHMARKS = ("codec", "planning", "forwarder", "sandbox", "experiment", "campaign", "quickstart")
 """Modules of this package with `measure(rounds: int, seconds: float, say) -> list[Figure]`."""
-MORE = {"forwarder": ("messages",)}
+MORE = {"forwarder": ("messages",), "campaign": ("minutes", "spec", "sandboxes", "experiments")}
 """Options that only one of them takes, by keyword."""
 
 
@@ -37,6 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=2.0, help="length of one measurement in a round")
     parser.add_argument(
         "--messages", type=int, default=forwarder.MESSAGES, help="how many pass while the forwarder's memory is watched"
+    )
+    parser.add_argument("--minutes", type=float, default=5.0, help="of the campaign that is measured")
+    parser.add_argument("--spec", default="quickstart", help="of that campaign: a preset or a file")
+    parser.add_argument("--sandboxes", type=int, help="of that campaign (default: as the machine bears)")
+    parser.add_argument(
+        "--experiments", type=int, default=1000, help="how many a runner does whose memory is watched, without clusters"
     )
     options = parser.parse_args(argv)
     measured: dict[str, list[Figure]] = {}

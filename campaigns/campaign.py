@@ -196,9 +196,8 @@ class _Work:
         with contextlib.ExitStack() as on_error:
             if close:
                 on_error.callback(self._run.close)
-            for planned in self._run.plan.experiments:  # of an earlier session
-                if planned.golden and (record := self._run.record(planned.id)) is not None:
-                    self._bench.remember(record)
+            for record in self._run.goldens():  # of earlier sessions
+                self._bench.remember(record)
             self._parallel = _sandboxes(self._spec, len(self._run.plan.experiments))
             self._run.begin_session({"why": why, **session_document(self._assets, self._parallel)})
             session = Session(self._run, self._bench, self._view, stop=self._stop, rules=self._spec.stop)

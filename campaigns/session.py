@@ -15,6 +15,7 @@ from campaigns.executor import Executor, FailedAttempt, Purpose, Result, Task
 from campaigns.judging import Bench
 from campaigns.policies import ConfirmPolicy, StopRules
 from campaigns.record import ExperimentRecord
+from campaigns.rejudging import rejudge
 from campaigns.stopping import Stop, Tally
 from campaigns.store import Run
 from campaigns.uninterrupted import uninterrupted
@@ -95,9 +96,9 @@ class Session:
             self._stop.listen(None)
 
     def judge_again(self) -> None:
-        """All of it, by the golden runs that there are now."""
+        """All of it, by the golden runs that there are now; repeats that come later are judged by them, too."""
         self._bench.all_in()
-        self._run.judge_again(self._bench.judged)
+        rejudge(self._run)
 
     def _keep(self, came: Result | FailedAttempt) -> None:
         with uninterrupted():  # what is stored is known to be, and comes only once

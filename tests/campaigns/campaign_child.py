@@ -27,7 +27,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from campaigns import campaign
+from campaigns import campaign, rejudging
 from campaigns.campaign import resume_campaign, run_campaign
 from campaigns.clusters.sandbox import outside
 from campaigns.clusters.sandbox.config import BINARIES
@@ -116,7 +116,7 @@ def main(what: str, folder: Path) -> int:
         _confuse_the_clock()
     if "CHILD_READ_ONLY" in os.environ:
         _make_read_only(folder)
-    campaign.load = lambda: ()  # type: ignore[assignment] # the incidents take a while to read, and are not needed
+    campaign.load = rejudging.load = lambda: ()  # type: ignore[assignment] # the incidents take a while to read, and are not needed
     assets: Any = _Assets({name: Path("/nowhere") for name in BINARIES})
     patience = Patience(again_s=0.2, apart_s=0.0)
     engine: Any = functools.partial(LocalExecutor, worker="tests.campaigns.stand_in_worker", patience=patience)

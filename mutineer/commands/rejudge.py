@@ -1,0 +1,60 @@
+"""`mutineer rejudge`: a stored run again, by today's classifiers."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from mutineer.completing import complete_runs
+
+__all__ = ["SCHEMA", "command"]
+
+SCHEMA = 1
+"""Of --json: {"schema", "judged", "worded", "changes": [{"id", "repeat" ("" or `confirm 1`, `replay 2`, …), "before",
+"after"}]}, where before and after are {"state", "orchestrator", "client"}, the latter two null where not judged."""
+
+
+@click.command("rejudge")
+@click.argument("run", shell_complete=complete_runs)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+def command(run: str, as_json: bool) -> None:
+    """Judge all experiments of RUN (a name below runs/, or a folder) again from the store alone.
+
+    Needs no cluster. What changed is printed, and stands for the earlier verdicts from then on; those are kept.
+
+    \b
+    Examples:
+      mutineer rejudge nightly-3
+      mutineer rejudge runs/nightly-3 --json
+    """
+    from campaigns.rejudging import Classes, rejudge
+    from campaigns.run_folder import find_run
+    from campaigns.store import open_run
+    from mutineer.interrupts import interruptible
+
+    terminal = sys.stderr.isatty()
+
+    def progress(done: int, of: int) -> None:
+        if terminal and (done % 20 == 0 or done == of):
+            click.echo(f"\r{done} of {of}{'' if done < of else chr(10)}", err=True, nl=False)
+
+    with open_run(find_run(run), writable=True) as opened, interruptible():
+        found = rejudge(opened, progress)
+    if as_json:
+
+        def classes(each: Classes) -> dict[str, str | None]:
+            return {"state": each.state, "orchestrator": each.orchestrator, "client": each.client}
+
+        changes = [
+            {"id": c.id, "repeat": c.repeat, "before": classes(c.before), "after": classes(c.after)}
+            for c in found.changes
+        ]
+        document = {"schema": SCHEMA, "judged": found.judged, "worded": found.worded, "changes": changes}
+        click.echo(json.dumps(document, indent=2))
+        return
+    click.echo(f"{found.judged} judged again: {len(found.changes)} changed class, {found.worded} only their reasons")
+    for change in found.changes:
+        again = f" ({change.repeat})" if change.repeat else ""
+        click.echo(f"{change.id}{again}: {change.before} → {change.after}")

@@ -1,5 +1,5 @@
-"""Planning the `paper` preset's 9,000 faults from the recordings that ship: seconds from the spec to the plan's text,
-and how large the recordings are."""
+"""Planning the `paper` preset's 9,000 faults from the recording that ships: seconds from the spec to the text of its
+plan, and how large the recordings are."""
 
 from __future__ import annotations
 

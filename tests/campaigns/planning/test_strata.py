@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -30,7 +30,7 @@ def test_the_budget_is_spent_exactly_and_no_stratum_gets_more_than_it_has(
 def test_a_larger_stratum_gets_no_fewer(populations: dict[str, int], budget: int) -> None:
     taken = allocate(populations, budget, 1)
     by_size = sorted(populations, key=lambda name: populations[name])
-    assert all(taken[a] <= taken[b] + 1 for a, b in itertools.pairwise(by_size))
+    assert all(taken[a] <= taken[b] + 1 for a, b in pairwise(by_size))
 
 
 def test_shares_go_with_the_square_root_and_the_rest_stays_where_a_stratum_is_used_up() -> None:

@@ -77,7 +77,8 @@ def draw(sample: SampleSpec, recordings: Mapping[str, Recording], *, seed: int) 
         ranked = _ranked(population[name], seed, wanted[name])
         drawn, refused = _accepted(ranked, wanted[name], traffics, left_out)
         chosen += drawn
-        strata.append(Stratum(name=name, population=len(population[name]) - refused, planned=len(drawn)))
+        if refused < len(population[name]):
+            strata.append(Stratum(name=name, population=len(population[name]) - refused, planned=len(drawn)))
     lines = (
         NotPlanned(workload=workload, channel=channel.value, why=why, number=number)
         for workload, noted in left_out.items()

@@ -125,7 +125,7 @@ def _version(engine: sa.Engine) -> int:
             tables = set(sa.inspect(connection).get_table_names())
             row = connection.execute(sa.select(t.schema_version)).first() if "schema_version" in tables else None
     except DatabaseError as error:
-        raise StoreError(f"record.sqlite is corrupted, or no database at all: {error.orig}") from error
+        raise StoreError(f"record.sqlite is corrupted, or no database at all: {error.orig}; {RESCUE}") from error
     if not tables:
         raise StoreError("record.sqlite is half-written: it has no tables; delete the run and run again")
     if row is None or row.made_by != t.MADE_BY:
@@ -161,4 +161,4 @@ def _check_whole(engine: sa.Engine) -> None:
     except DatabaseError as error:
         found = str(error.orig)
     if found != "ok":
-        raise StoreError(f"record.sqlite is corrupted: {found}; {RESCUE}")
+        raise StoreError(f"record.sqlite is corrupted: {str(found).splitlines()[-1]}; {RESCUE}")

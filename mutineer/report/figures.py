@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from campaigns import statistics as shares
 from campaigns.record import ExperimentRecord
@@ -129,16 +129,25 @@ class GoldenTable:
 
 
 def golden_tables(golden: Iterable[ExperimentRecord]) -> tuple[GoldenTable, ...]:
-    """One table a workload, in the order of their first run."""
-    by_workload: dict[str, list[ExperimentRecord]] = {}
+    """One table a workload, in the order of their first run. Of each record no more is kept than its row."""
+    by_workload: dict[str, list[_Golden]] = {}
     for record in golden:
-        by_workload.setdefault(record.planned.workload, []).append(record)
-    return tuple(_golden_table(workload, records) for workload, records in by_workload.items())
+        by_workload.setdefault(record.planned.workload, []).append(_golden(record))
+    return tuple(_golden_table(workload, runs) for workload, runs in by_workload.items())
 
 
-def _golden_table(workload: str, records: Sequence[ExperimentRecord]) -> GoldenTable:
-    names = list(dict.fromkeys(name for r in records if r.observation for name in r.observation.milestones))
-    rows = tuple(_golden_row(record, names) for record in records)
+@dataclass(frozen=True, slots=True)
+class _Golden:
+    """Of a golden run what its row needs; the columns depend on all of them."""
+
+    row: GoldenRow
+    milestones: Mapping[str, float | None]
+    seconds: float
+
+
+def _golden_table(workload: str, runs: Sequence[_Golden]) -> GoldenTable:
+    names = list(dict.fromkeys(name for run in runs for name in run.milestones))
+    rows = tuple(replace(r.row, values=(*(r.milestones.get(n) for n in names), r.seconds)) for r in runs)
     series = [[v for v in column if v is not None] for column in zip(*(row.values for row in rows), strict=True)]
     spread: list[tuple[str, tuple[float | None, ...]]] = [
         (name, tuple(measure(values) if values else None for values in series))
@@ -147,22 +156,22 @@ def _golden_table(workload: str, records: Sequence[ExperimentRecord]) -> GoldenT
     return GoldenTable(workload, (*names, "whole run"), rows, tuple(spread))
 
 
-def _golden_row(record: ExperimentRecord, milestones: Sequence[str]) -> GoldenRow:
+def _golden(record: ExperimentRecord) -> _Golden:
     seen = record.observation
-    values = [seen.milestones.get(name) if seen else None for name in milestones]
     samples = [sample for series in seen.probes for sample in series.samples] if seen else []
     failed = sum(sample.outcome != "ok" for sample in samples)
     outcome = outcome_of(record)
-    return GoldenRow(
+    row = GoldenRow(
         name=record.planned.id,
         verdict=outcome,
-        values=(*values, record.seconds),
+        values=(),
         requests=f"{failed} of {len(samples)}",
         quiet=outcome == OrchestratorFailure.NONE.value,
     )
+    return _Golden(row, seen.milestones if seen else {}, record.seconds)
 
 
-def golden_medians(golden: Iterable[ExperimentRecord]) -> Mapping[str, Mapping[str, float]]:
+def golden_medians(tables: Iterable[GoldenTable]) -> Mapping[str, Mapping[str, float]]:
     """workload → milestone → median seconds over the golden runs that reached it."""
     return {
         table.workload: {
@@ -170,5 +179,5 @@ def golden_medians(golden: Iterable[ExperimentRecord]) -> Mapping[str, Mapping[s
             for name, value in zip(table.columns, dict(table.spread)["median"], strict=True)
             if value is not None and name != "whole run"
         }
-        for table in golden_tables(golden)
+        for table in tables
     }

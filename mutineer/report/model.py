@@ -6,7 +6,7 @@ Everything is decided here (words, order, shares, what is redacted); the templat
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from campaigns.record import ExperimentRecord, Reset
@@ -172,12 +172,19 @@ class RunReport:
 
 
 def build_report(
-    meta: RunMetadata, records: Sequence[ExperimentRecord], incidents: Mapping[str, Incident]
+    meta: RunMetadata,
+    records: Sequence[ExperimentRecord],
+    incidents: Mapping[str, Incident],
+    *,
+    whole: Callable[[ExperimentRecord], ExperimentRecord] = lambda record: record,
 ) -> RunReport:
-    """`records` in the order in which they are to be shown; `incidents` by id, for titles and sources."""
+    """`records` in the order in which they are to be shown; `incidents` by id, for titles and sources. Where records
+    come with nothing of their observations but the firings, `whole` gives one with all of it: it is asked for one after
+    the other."""
     golden = [record for record in records if record.planned.golden]
     faults = [record for record in records if not record.planned.golden]
-    medians = golden_medians(golden)
+    tables = golden_tables(map(whole, golden))
+    medians = golden_medians(tables)
     return RunReport(
         meta=meta,
         headline=_headline(meta, faults),
@@ -186,11 +193,11 @@ def build_report(
         outcomes=_outcomes(faults),
         tables=_tables(faults),
         experiments=tuple(
-            _experiment(record, record.planned.rule, medians.get(record.planned.workload, {}), incidents)
+            _experiment(whole(record), record.planned.rule, medians.get(record.planned.workload, {}), incidents)
             for record in faults
             if record.planned.rule is not None
         ),
-        golden=golden_tables(golden),
+        golden=tables,
         limits=_limits(meta, golden, faults),
     )
 

@@ -19,7 +19,9 @@ import importlib.metadata
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
+from campaigns.record import ExperimentRecord
 from campaigns.store import Run
 from failure_db.catalogue import load
 from injector.rules import JSONValue
@@ -30,14 +32,13 @@ __all__ = ["read_report"]
 
 def read_report(run: Run) -> RunReport:
     """All of a run, in the order of its plan. Raises StoreError where the record is broken."""
-    position = {planned.id: n for n, planned in enumerate(run.plan.experiments)}
-    records = sorted(run.records(), key=lambda record: position.get(record.planned.id, len(position)))
+    records = [_slim(record) for record in run.records(in_plan_order=True)]
     known = run.metadata
     meta = RunMetadata(
         name=run.folder.resolve().name,
-        spec=run.plan.name,
+        spec=run.name,
         seed=run.plan.seed,
-        planned=sum(not planned.golden for planned in run.plan.experiments),
+        planned=run.planned_count(golden=False),
         started=_text(known.get("started", "")),
         ended=_text(known.get("ended", "")),
         versions={"mutineer": importlib.metadata.version("mutineer"), **_texts(known.get("versions"))},
@@ -46,7 +47,15 @@ def read_report(run: Run) -> RunReport:
         assets=_texts(known.get("assets")),
         sampled=known.get("sampled") is True,
     )
-    return build_report(meta, records, {incident.id: incident for incident in load()})
+    incidents = {incident.id: incident for incident in load()}
+    return build_report(meta, records, incidents, whole=lambda slim: run.record(slim.planned.id) or slim)
+
+
+def _slim(record: ExperimentRecord) -> ExperimentRecord:
+    """With only those parts of its observation that stay small, so that a report of thousands fits into memory."""
+    if record.observation is None:
+        return record
+    return replace(record, observation=replace(record.observation, writes=(), probes=()))
 
 
 def _text(value: JSONValue) -> str:

@@ -16,6 +16,7 @@ from classifiers.verdict import State, Verdict
 from injector.errors import InputError, StoreError
 from tests.builders import faulty
 from tests.campaigns.builders import SPEC, record, small_plan
+from tests.campaigns.store.adding import ADDED
 
 PLAN = small_plan()
 RECORDS = tuple(record(planned) for planned in PLAN.experiments)
@@ -79,6 +80,32 @@ def test_readers_see_what_is_finished_while_the_runner_adds(tmp_path: Path) -> N
             run.add(finished)
             with open_run(tmp_path / "r") as reader:
                 assert len(reader.finished_ids()) == done
+
+
+def test_readers_in_another_process_are_never_in_the_runners_way_nor_it_in_theirs(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    command = [sys.executable, "-m", "tests.campaigns.store.adding", str(folder)]
+    seen = []
+    with subprocess.Popen(command, cwd=Path(__file__).parents[3]) as runner:
+        while runner.poll() is None:
+            if not (folder / "runner.lock").exists() or not (folder / "record.sqlite").exists():
+                continue
+            try:
+                reader = open_run(folder)
+            except StoreError as error:
+                assert "half-written" in str(error) and not seen, "only before its first transaction"
+                continue
+            with reader:
+                found = list(reader.records())
+                assert all(r.observation is not None for r in found)
+                assert not found or reader.trace(found[-1].planned.id)
+                assert sum(count.experiments for count in reader.counts()) >= len(found)
+                assert len({r.verdict.reasons == ("again",) for r in found}) <= 1, "judged again all at once"
+                seen.append(len(found))
+    assert runner.returncode == 0
+    assert seen == sorted(seen) and len(set(seen)) > 2, "it was watched while it added"
+    with open_run(folder) as reader:
+        assert len(reader.finished_ids()) == ADDED
 
 
 def test_a_run_goes_on_where_it_was_left(tmp_path: Path) -> None:
@@ -206,6 +233,45 @@ def test_a_foreign_a_newer_and_a_broken_record_are_named_as_such(tmp_path: Path)
     planless = made(tmp_path / "planless")
     (planless / "plan.json").write_text("{")
     assert "the plan is not JSON" in refused(planless)
+
+
+def pages(folder: Path) -> Path:
+    """The database alone, all of it in one file, large enough to be harmed in the middle."""
+    with create_run(folder, SPEC, PLAN, {}) as run:
+        for planned in PLAN.experiments:
+            run.add(record(planned, observation=faulty(user_errors=(os.urandom(8000).hex(), planned.id))))
+    return folder / "record.sqlite"
+
+
+def test_a_record_that_lost_its_end_is_named_before_anything_is_added(tmp_path: Path) -> None:
+    path = pages(tmp_path / "r")
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+    with pytest.raises(StoreError, match=r"record\.sqlite is corrupted, .*recover"):
+        open_run(tmp_path / "r", writable=True)
+    with pytest.raises(StoreError, match="is corrupted"), open_run(tmp_path / "r") as run:
+        read_all(run)
+
+
+def test_a_record_with_a_broken_page_is_named_before_anything_is_added(tmp_path: Path) -> None:
+    path = pages(tmp_path / "r")
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        for place in range(size // 2, size, 4096):
+            file.seek(place - place % 4096)
+            file.write(os.urandom(64))
+    with pytest.raises(StoreError, match=r"is corrupted: .*copy the folder"):
+        open_run(tmp_path / "r", writable=True)
+
+
+def test_another_plan_than_the_one_it_began_with_is_refused(tmp_path: Path) -> None:
+    folder = made(tmp_path / "r")
+    text = (folder / "plan.json").read_text()
+    (folder / "plan.json").write_text(text.replace("a lost pod", "a lost pod, or two"))
+    assert "plan.json is not the plan that this run began with" in refused(folder)
+    (folder / "plan.json").write_text(text.replace("a lost pod", "a lost cod"))
+    with open_run(folder) as run, pytest.raises(StoreError, match="is not the plan that this run began with"):
+        assert run.plan
 
 
 def read_all(run: Run) -> None:

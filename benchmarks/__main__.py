@@ -24,7 +24,7 @@ from rich.table import Table
 
 from benchmarks import Figure, forwarder
 
-BENCHMARKS = ("codec", "planning", "forwarder", "sandbox", "experiment", "campaign", "quickstart")
+BENCHMARKS = ("codec", "planning", "forwarder", "store", "sandbox", "experiment", "campaign", "quickstart")
 """Modules of this package with `measure(rounds: int, seconds: float, say) -> list[Figure]`."""
 MORE = {"forwarder": ("messages",), "campaign": ("minutes", "spec", "sandboxes", "experiments")}
 """Options that only one of them takes, by keyword."""

@@ -21,9 +21,8 @@
 History: 1 (first): schema_version, metadata, experiments without trace and session, judgements, observations.
 2: the other tables; experiments.trace, experiments.session; the indexes.
 
-Why observations are zlib at level 6 in the database: one of a deploy is 32..64 KB of JSON, and 14 KB so. A preset
-dictionary of the field names saves 2 %, xz at its best 18 % for five times the processor's time (`python -m benchmarks
-store`); of the 200 KB that an experiment may take, the trace is what matters.
+Why observations are zlib at level 6: one of a deploy is 26..64 KB of JSON, and 14 KB so. A preset dictionary saves 2 %,
+xz at its best 18 % for five times the processor's time (docs/runs.md); an experiment may take 200 KB.
 """
 
 from __future__ import annotations

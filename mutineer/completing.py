@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import click
+from click.shell_completion import CompletionItem
 
 __all__ = [
     "complete_experiments",
@@ -51,11 +52,10 @@ def complete_presets(context: click.Context, parameter: click.Parameter, incompl
     return [name for name in presets() if name.startswith(incomplete)]
 
 
-def complete_specs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[object]:
+def complete_specs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Presets, and the files and folders here."""
-    from click.shell_completion import CompletionItem
-
-    return [*complete_presets(context, parameter, incomplete), CompletionItem(incomplete, type="file")]
+    presets = complete_presets(context, parameter, incomplete)
+    return [*map(CompletionItem, presets), CompletionItem(incomplete, type="file")]
 
 
 def complete_formats(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""`mutineer completion`: the script that makes a shell complete commands, options, sandboxes and components."""
+"""`mutineer completion`: the script that makes a shell complete commands, options, and names of what there is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["command"]
 @click.command("completion")
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 def command(shell: str) -> None:
-    """Print the script that completes `mutineer` in SHELL; names of sandboxes and components complete, too.
+    """Print the script that completes `mutineer` in SHELL; names of sandboxes, components, runs, … complete, too.
 
     \b
     Examples:

@@ -11,6 +11,7 @@ import click
 from campaigns.run_folder import find_run
 from campaigns.store import Run, open_run
 from injector.errors import InputError
+from mutineer.completing import complete_runs
 from mutineer.report import render
 from mutineer.report.source import read_report
 
@@ -18,7 +19,7 @@ __all__ = ["command", "write_report"]
 
 
 @click.command("report")
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=complete_runs)
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),

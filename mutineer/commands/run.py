@@ -9,6 +9,7 @@ import click
 
 from injector.errors import InputError, Problem
 from mutineer.carrying_out import finished, stage
+from mutineer.completing import complete_specs
 from mutineer.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ __all__ = ["campaign", "command"]
 
 
 @click.command()
-@click.argument("spec", type=click.Path(path_type=Path))
+@click.argument("spec", type=click.Path(path_type=Path), shell_complete=complete_specs)
 @click.option("--name", help="Folder below runs/ for the results (default: the spec's name and a number).")
 @click.option("--parallelism", type=click.IntRange(1, 64), metavar="N", help="Sandboxes side by side.")
 @click.option("--seed", type=click.IntRange(0), metavar="N", help="Instead of the spec's.")

@@ -20,6 +20,7 @@ from classifiers.golden import Baseline
 from classifiers.verdict import ClientFailure, OrchestratorFailure, State
 from injector.errors import InputError
 from injector.rules import JSONValue
+from mutineer.completing import complete_experiments, complete_runs
 from mutineer.report.sentences import target_name
 from mutineer.story import SEVERITY, story
 
@@ -30,8 +31,8 @@ MOST = 200
 
 
 @click.command("show")
-@click.argument("run", required=False)
-@click.argument("experiment", required=False)
+@click.argument("run", required=False, shell_complete=complete_runs)
+@click.argument("experiment", required=False, shell_complete=complete_experiments)
 @click.option("--all", "everything", is_flag=True, help=f"List every experiment, not only the {MOST} gravest.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts (`mutineer schema show`).")
 def command(run: str | None, experiment: str | None, everything: bool, as_json: bool) -> None:

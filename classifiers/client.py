@@ -101,4 +101,5 @@ def _unreachable(traffic: Traffic, golden: ClientBaseline) -> bool:
 def _failing(traffic: Traffic, golden: ClientBaseline, phase: Phase) -> bool:
     samples = traffic.samples(phase)
     rate = error_rate(samples)
-    return rate is not None and failures(samples) >= numbers.MIN_FAILURES and rate > golden.tolerated(phase)
+    tolerated = golden.tolerated(phase, len(samples))
+    return rate is not None and failures(samples) >= numbers.MIN_FAILURES and rate > tolerated

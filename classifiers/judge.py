@@ -156,7 +156,7 @@ def _failing_before(observation: Observation, baseline: Baseline) -> list[str]:
         rate = error_rate(before)
         if golden is None or rate is None or failures(before) < numbers.MIN_FAILURES:
             continue
-        if rate > golden.tolerated(Phase.DURING):
+        if rate > golden.tolerated(Phase.DURING, len(before)):
             reasons.append(
                 f"unclean start: {failures(before)} of {len(before)} requests to {series.path} "
                 f"from {series.vantage} failed before the fault came"

@@ -13,6 +13,7 @@ from typing import Final
 __all__ = [
     "CRASH_LOOP_RESTARTS",
     "ERROR_RATE_MARGIN",
+    "ERROR_RATE_SIGMAS",
     "FINAL_MIN_SAMPLES",
     "FINAL_WINDOW_S",
     "LATENCY_FLOOR_S",
@@ -73,6 +74,10 @@ runs show too; with ERROR_RATE_MARGIN the line to `intermittent`."""
 ERROR_RATE_MARGIN: Final = 0.02
 """Share of requests above the worst golden run. Two in a hundred: an order of magnitude above the 99.9 % that Service
 owners usually promise, and above one lost request in a window of 60 (20 a second for 3 s)."""
+
+ERROR_RATE_SIGMAS: Final = 3.0
+"""Standard deviations of the share of failed requests, where the worst golden run's share is the chance that one fails:
+one false alarm in 700. Nothing where golden requests do not fail; in `failover`, where 14 in 100 do, 10 in 100 more."""
 
 MOSTLY_FAILS: Final = 0.5
 """Share of golden requests that fail at the end, from which on a service is not meant to be up there (a workload that

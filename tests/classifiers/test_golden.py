@@ -80,6 +80,15 @@ def test_failing_requests_of_golden_clients_are_tolerated_as_often_as_they_came(
     assert golden.clients["default/web", "node-2"].tolerated(Phase.AFTER) == pytest.approx(0.1 + 0.02)
 
 
+def test_where_golden_requests_fail_by_chance_few_requests_may_fail_more_often_than_many() -> None:
+    flaky = probes(samples(lambda t: "ok" if t >= 4 and int(t * 10) % 10 else "reset"))
+    client = Baseline.from_observations("deploy", [observation(probes=flaky)] * 3).clients["default/web", "node-2"]
+    assert client.tolerated(Phase.DURING, 100) == pytest.approx(0.1 + 3 * 0.03)
+    assert client.tolerated(Phase.DURING, 10_000) == pytest.approx(0.1 + 0.02)
+    steady = Baseline.from_observations("deploy", goldens(4)).clients["default/web", "node-2"]
+    assert steady.tolerated(Phase.DURING, 10) == 0.02, "nothing fails by chance where nothing fails"
+
+
 def test_pods_on_their_way_out_do_not_serve() -> None:
     from dataclasses import replace
 

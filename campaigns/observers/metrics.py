@@ -8,7 +8,7 @@ exposition_formats).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from campaigns.clusters.protocol import Cluster
@@ -17,6 +17,7 @@ from classifiers.observation import MetricChange, Observation
 __all__ = ["METRICS", "Metric", "MetricsReader", "values_in"]
 
 _WITHIN_S = 2.0
+_LINE = re.compile(rb"(\{.*\}|) (\S+)(?: -?\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +113,22 @@ def values_in(text: bytes, metrics: tuple[Metric, ...]) -> dict[str, float]:
     """Metric's key → sum over its lines. 0 where it has none yet: counters with labels begin with their first."""
     found = {metric.key: 0.0 for metric in metrics}
     for name in dict.fromkeys(metric.name for metric in metrics):
-        lines = re.findall(rb"^%s(\{.*\}|) (\S+)" % name.encode(), text, re.MULTILINE)
+        lines = list(_lines(text, name.encode()))
         for metric in (m for m in metrics if m.name == name):
             only = re.compile(metric.only.encode())
             found[metric.key] = sum(float(value) for labels, value in lines if only.search(labels))
     return found
+
+
+def _lines(text: bytes, name: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """(labels, value) of each line of one metric. They stand together, one after the other, and pages have megabytes: a
+    search for the first, not a pattern tried on every line."""
+    at = 0 if text.startswith(name) else text.find(b"\n" + name) + 1
+    while text.startswith(name, at):
+        end = text.find(b"\n", at)
+        line = text[at + len(name) : end if end >= 0 else None]
+        if (found := _LINE.fullmatch(line)) is not None:
+            yield found[1], found[2]
+        if end < 0:
+            return
+        at = end + 1

@@ -147,7 +147,7 @@ def test_an_old_record_with_rows_of_samples_and_none_of_what_came_later_reads() 
 )
 def test_columns_that_do_not_fit_are_named_with_their_place(columns: dict[str, object]) -> None:
     with pytest.raises(StoreError, match=r"it\.samples: (no columns of samples|expected a list)"):
-        from_json(ProbeSeries, {"service": "web", "vantage": "n", "samples": columns}, where="it")  # type: ignore[dict-item]
+        from_json(ProbeSeries, {"service": "web", "vantage": "n", "samples": columns}, where="it")  # type: ignore[arg-type, dict-item]
 
 
 def test_a_record_with_a_firing_keeps_bytes_and_told() -> None:

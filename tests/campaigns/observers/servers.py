@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 __all__ = ["Answer", "dns_server", "reset", "saying", "server"]
 
-Answer = Callable[[socket.socket], None]
+Answer = Callable[[socket.socket], object]
 
 
 @contextlib.contextmanager

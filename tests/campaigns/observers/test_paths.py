@@ -76,7 +76,7 @@ def test_a_name_has_to_lead_to_the_address_that_is_stored(keyspace: KeySpace, hi
     assert (asked.address, asked.name, path.kind) == (DNS, "web.default.svc.cluster.local", ProbeKind.DNS)
     assert asked.right() == frozenset(), "not there yet: no address is right"
     put(keyspace, history, service=service(clusterIPs=["10.96.0.7", "fd00::7"]))
-    assert asked.right() == {"10.96.0.7"}, "IPv4 is asked for"
+    assert asked.right() == frozenset({"10.96.0.7"}), "IPv4 is asked for"
     put(keyspace, history, service=service(clusterIP="None", clusterIPs=["None"]))
     assert asked.right() is None, "headless: its pods'"
 
@@ -95,7 +95,7 @@ def test_pods_on_other_nodes_take_turns(keyspace: KeySpace, history: History) ->
     )
     asked = [path.request("node-1") for _ in range(4)]
     b, c = HttpGet(("10.244.1.2", 8080)), HttpGet(("10.244.2.2", 8080))
-    assert asked == [b, c, b, c]
+    assert set(asked) == {b, c} and asked[:2] == asked[2:]
     assert path.request("node-2") == HttpGet(("10.244.0.2", 8080)), "each node has turns of its own"
     put(keyspace, history, b=None, c=None)
     assert path.request("node-1") is None

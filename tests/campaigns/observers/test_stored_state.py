@@ -61,11 +61,8 @@ def components(watched: Watched) -> dict[str, ComponentHealth]:
 
 
 def test_what_runs_in_kube_system_is_told_by_its_workload(watched: Watched) -> None:
-    good = {"alive": True, "ready": True}
-    assert components(watched) == {
-        "kube-system/dns": ComponentHealth(name="kube-system/dns", **good),
-        "kube-system/proxy": ComponentHealth(name="kube-system/proxy", **good),
-    }
+    names = ("kube-system/dns", "kube-system/proxy")
+    assert components(watched) == {name: ComponentHealth(name=name, alive=True, ready=True) for name in names}
 
 
 def test_pods_that_crash_show_with_their_restarts_and_why_they_wait(keyspace: KeySpace, watched: Watched) -> None:

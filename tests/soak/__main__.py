@@ -1,7 +1,7 @@
 """python -m tests.soak [--rounds N] [--only KIND] [--minutes M] [--seed N] [--fresh]: the long runs, resumable.
 
 All of it takes about nine hours on two cores: 30 kills of each of six processes of a campaign and of a sandbox in the
-background, 20 interrupts, 20 golden runs, an hour of churn, ten minutes of a Deployment that asks for a million pods.
+background, 20 interrupts, 20 golden runs, 50 kills of one campaign with a resume after each, an hour of churn, ten minutes of a Deployment that asks for a million pods.
 Exit code 1 if anything was wrong in any round.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.soak.churn import churn
 from tests.soak.million import million
+from tests.soak.resuming import resumed
 from tests.soak.rounds import Round, golden, interrupt, kill, kill_kept
 from tests.soak.state import State
 from tests.soak.victims import Victim
@@ -25,10 +26,11 @@ TITLES = {
     "golden": "Soak: golden runs in a row",
     "interrupt": "Soak: Ctrl-C at random moments",
     "kept": "Soak: kill -9 at random moments, of a sandbox in the background",
+    "resume": "Soak: a campaign killed at 50 random moments and resumed after each",
     "churn": "Soak: churn",
     "million": "Soak: a Deployment that asks for a million pods",
 }
-KILLS, INTERRUPTS, GOLDENS = 30, 20, 20
+KILLS, INTERRUPTS, GOLDENS, RESUMES = 30, 20, 20, 50
 CHURN_MINUTES, MILLION_MINUTES = 60.0, 10.0
 
 
@@ -48,6 +50,9 @@ def planned(
     if only in (None, "golden"):
         for number in range(rounds or 1):
             yield f"golden/{GOLDENS} golden runs/{number}", partial(golden, GOLDENS)
+    if only in (None, "resume"):
+        for number in range(rounds or 1):
+            yield f"resume/{RESUMES} kills/{number}", partial(resumed, RESUMES, seed * 1000 + number)
     if only in (None, "interrupt"):
         for number in range(rounds or INTERRUPTS):
             yield f"interrupt/Ctrl-C/{number}", partial(interrupt, seed * 1000 + number)

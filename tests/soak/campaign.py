@@ -96,12 +96,34 @@ class Campaign:
         code = "from campaigns.clusters.sandbox import outside; outside.reap()"
         subprocess.run([sys.executable, "-c", code], env=self._environment(), check=True, timeout=60)
 
+    def again(self) -> None:
+        """What a person does after a crash: goes on with it; or begins it anew, where it was killed before there was
+        a run. Its log begins anew."""
+        whole = (self.root / "runs/soak/record.sqlite").exists()
+        if not whole:
+            shutil.rmtree(self.root / "runs/soak", ignore_errors=True)
+        self.process = _begin(self.root, *(("resume", "soak") if whole else ("run", "spec.yaml", "--name", "soak")))
+
+    def planned(self) -> list[str]:
+        """Ids of its plan."""
+        plan = json.loads((self.root / "runs/soak/plan.json").read_text())
+        return [each["id"] for each in plan["experiments"]]
+
     def _environment(self) -> dict[str, str]:
         return environment(self.root)
 
 
 def environment(root: Path) -> dict[str, str]:
     return {**os.environ, "XDG_STATE_HOME": str(root / "state"), "TMPDIR": str(root / "tmp")}
+
+
+def _begin(root: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "mutineer", *arguments]
+    with (root / "output").open("wb") as output:
+        return subprocess.Popen(
+            command, cwd=root, env=environment(root), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            start_new_session=True,
+        )  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -112,15 +134,10 @@ def started(*, golden: int, parallelism: int = 1) -> Iterator[Campaign]:
     for folder in ("state", "tmp"):
         (root / folder).mkdir(mode=0o700)
     (root / "spec.yaml").write_text(_SPEC.format(golden=golden, parallelism=parallelism))
-    command = [sys.executable, "-m", "mutineer", "run", "spec.yaml", "--name", "soak"]
-    with (root / "output").open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=root, env=environment(root), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-            start_new_session=True,
-        )  # fmt: skip
+    campaign = Campaign(root, _begin(root, "run", "spec.yaml", "--name", "soak"), footprint)
     try:
-        yield Campaign(root, process, footprint)
+        yield campaign
     finally:
-        process.kill()
-        process.wait(20)
+        campaign.process.kill()
+        campaign.process.wait(20)
         shutil.rmtree(root, ignore_errors=True)

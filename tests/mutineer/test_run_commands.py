@@ -1,0 +1,72 @@
+"""`mutineer resume`, `replay` and `rejudge` as far as they need no cluster, and what a shell completes for them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from campaigns.store import create_run
+from classifiers.judge import judge
+from classifiers.verdict import State, Verdict
+from injector.errors import InputError
+from mutineer.cli import cli
+from mutineer.commands import replay
+from mutineer.completing import complete_experiments, complete_runs
+from tests.builders import baseline, faulty
+from tests.campaigns.builders import SPEC, record, small_plan
+
+PLAN = small_plan()
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """All of it done; what was judged of the faults is by classifiers that knew nothing."""
+    monkeypatch.chdir(tmp_path)
+    with create_run(tmp_path / "runs" / "mine", SPEC, PLAN, {}) as made:
+        for planned in PLAN.experiments:
+            unknown = Verdict(state=State.INCONCLUSIVE, reasons=("who knows",))
+            made.add(record(planned) if planned.golden else record(planned, observation=faulty(), verdict=unknown))
+    return made.folder
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, list(arguments), catch_exceptions=True)
+
+
+def test_rejudge_tells_what_changed_in_words_and_as_json(run: Path) -> None:
+    faults = [planned.id for planned in PLAN.experiments if not planned.golden]
+    first = json.loads(invoke("rejudge", "mine", "--json").stdout)
+    assert (first["schema"], first["judged"]) == (1, 6)
+    assert [(c["id"], c["repeat"], c["before"]["state"], c["after"]["orchestrator"]) for c in first["changes"]] == [
+        (each, "", "inconclusive", judge(faulty(), baseline()).orchestrator) for each in faults
+    ]
+    assert invoke("rejudge", "mine").stdout == "6 judged again: 0 changed class, 0 only their reasons\n"
+
+
+def test_a_run_that_is_not_there_is_named_with_those_that_are(run: Path) -> None:
+    for command in (("resume", "other"), ("replay", "other", "e1"), ("rejudge", "other")):
+        error = invoke(*command).exception
+        assert isinstance(error, InputError) and "no run 'other'" in str(error) and "mine" in str(error)
+
+
+@pytest.mark.parametrize("name", ["run", "resume", "replay", "rejudge"])
+def test_each_says_what_it_does_with_examples(name: str) -> None:
+    output = invoke(name, "--help").output
+    assert f"mutineer {name} " in output and "Examples:" in output
+    assert all(len(line) <= 100 for line in output.splitlines())
+
+
+def test_a_shell_completes_runs_and_the_ids_of_the_run(run: Path) -> None:
+    context = click.Context(replay.command)
+    parameter = replay.command.params[0]
+    assert complete_runs(context, parameter, "") == ["mine"] and complete_runs(context, parameter, "x") == []
+    context.params = {"run": "mine"}
+    ids = [planned.id for planned in PLAN.experiments]
+    assert complete_experiments(context, parameter, "") == ids
+    assert complete_experiments(context, parameter, "e") == [each for each in ids if each.startswith("e")]
+    context.params = {"run": "other"}
+    assert complete_experiments(context, parameter, "") == []

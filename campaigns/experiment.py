@@ -211,11 +211,13 @@ class Experiment:
         observers = self._observers(clients)
         with watching(observers):
             self._drive(history, user, clients)
+            self._phase("steady")
             history.wait(lambda: False, deadline=time.monotonic() + self._limits.steady_s)
             end, told = EndState.of(history, self._workload.namespaces), tuple(user.told)
             self._end_recording()
             self._phase("canary")
             canary = self._canary(history, user)
+            self._phase("collecting")
         self._collect_firings()
         blind, unseen = self._catch_up(history)
         self._firings = tuple(self._followed(firing, history) for firing in self._firings)

@@ -27,6 +27,7 @@ from tests.soak.growth import more
 from tests.soak.kept import Kept, raised
 from tests.soak.leftovers import descendants
 from tests.soak.million import MOST_BYTES, Seen, flip, look, over
+from tests.soak.resuming import resumed
 from tests.soak.rounds import GOLDENS, healed, interrupt, kill, kill_kept
 from tests.soak.victims import Victim
 
@@ -52,6 +53,12 @@ def test_a_runner_killed_in_mid_campaign_leaves_only_folders_and_the_next_start_
     seen = kill(Victim.RUNNER, 1, after_first=True)
     assert seen.wrong == []
     assert seen.exit_code == -9 and 1 <= seen.finished < GOLDENS, "in the middle, and what was finished is kept"
+
+
+def test_a_campaign_killed_at_random_moments_does_all_of_its_plan_once_by_resuming(binaries: Assets) -> None:
+    seen = resumed(2, 1, experiments=GOLDENS, moment_s=25)
+    assert seen.wrong == []
+    assert seen.finished == GOLDENS
 
 
 def test_ctrl_c_in_mid_campaign_exits_130_keeps_what_is_finished_and_leaves_nothing(binaries: Assets) -> None:

@@ -1,7 +1,8 @@
 """python -m tests.soak [--rounds N] [--only KIND] [--minutes M] [--seed N] [--fresh]: the long runs, resumable.
 
 All of it takes about nine hours on two cores: 30 kills of each of six processes of a campaign and of a sandbox in the
-background, 20 interrupts, 20 golden runs, 50 kills of one campaign with a resume after each, an hour of churn, ten minutes of a Deployment that asks for a million pods.
+background, 20 interrupts, 20 golden runs, 50 kills of one campaign with a resume after each, an hour of churn, ten
+minutes of a Deployment that asks for a million pods.
 Exit code 1 if anything was wrong in any round.
 """
 

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from campaigns import show
-from campaigns.show import document, experiment_document
-from campaigns.store import create_run
-from classifiers.verdict import State, Verdict
+from campaigns.show import document, experiment_document, stream
+from campaigns.store import create_run, open_run
+from classifiers.verdict import OrchestratorFailure, State, Verdict
+from injector.errors import StoreError
 from injector.rules import JSONValue
 from tests.campaigns.builders import SPEC, record, small_plan
 
@@ -126,3 +129,62 @@ def test_the_schema_refuses_what_is_not_of_the_shape(change: dict[str, JSONValue
 def test_a_golden_run_is_no_experiment_with_a_fault() -> None:
     with pytest.raises(ValueError, match="golden"):
         experiment_document(record(PLAN.experiments[0]))
+
+
+def test_the_text_that_is_streamed_is_the_document(tmp_path: Path) -> None:
+    with create_run(tmp_path / "r", SPEC, PLAN, {}) as run:
+        assert json.loads("".join(stream(run))) == document(run)
+        for planned in PLAN.experiments:
+            run.add(record(planned))
+        text = "".join(stream(run))
+        assert json.loads(text) == document(run)
+    valid(json.loads(text))
+    assert len(text.splitlines()) == len(PLAN.experiments) + 3, "a line each"
+
+
+def test_repeats_sessions_and_strata_are_told_beside_the_experiment(tmp_path: Path) -> None:
+    first, second = (replace(each, stratum="Service/selector") for each in FAULTS)
+    plan = replace(PLAN, experiments=(*(e for e in PLAN.experiments if e.golden), first, second))
+    stalled = replace(record(first).verdict, orchestrator=OrchestratorFailure.STALL)
+    with create_run(tmp_path / "r", SPEC, plan, {}) as run:
+        run.begin_session({"sandboxes": 2})
+        run.add(record(first))
+        run.add(record(second))
+        run.add_repeat(record(first, verdict=stalled), "confirm")
+        run.add_repeat(record(first), "replay")
+        run.end_session("finished")
+        made = document(run)
+        one = experiment_document(record(first), tuple(run.repeats(first.id)))
+    valid(made)
+    told = {e["id"]: e for e in made["experiments"]}  # type: ignore[union-attr, index, call-overload]
+    assert told[first.id] == one and one["stratum"] == "Service/selector"
+    assert one["repeats"] == [
+        {"purpose": "confirm", "number": 1, "verdict": "judged", "orchestrator": "stall", "client": "none"},
+        {"purpose": "replay", "number": 1, "verdict": "judged", "orchestrator": "none", "client": "none"},
+    ]
+    assert told[second.id]["repeats"] == []
+    (session,) = made["sessions"]  # type: ignore[misc]
+    assert (session["number"], session["why"], session["experiments"]) == (1, "finished", 2)  # type: ignore[index, call-overload]
+    assert made["summary"]["experiments"] == 2, "repeats are not counted"  # type: ignore[index, call-overload]
+
+
+def test_the_latest_judgement_is_what_is_counted_and_shown(tmp_path: Path) -> None:
+    with create_run(tmp_path / "r", SPEC, PLAN, {}) as run:
+        for planned in FAULTS:
+            run.add(record(planned))
+        for failure in (OrchestratorFailure.OUTAGE, OrchestratorFailure.STALL):
+            run.judge_again(lambda r, f=failure: replace(r, verdict=replace(r.verdict, orchestrator=f)))  # type: ignore[misc]
+        made = document(run)
+    assert made["summary"]["by_orchestrator"]["stall"] == len(FAULTS)  # type: ignore[index, call-overload]
+    assert {e["orchestrator"] for e in made["experiments"]} == {"stall"}  # type: ignore[union-attr, index, call-overload]
+
+
+def test_a_record_that_lost_a_part_is_named_and_not_half_shown(tmp_path: Path) -> None:
+    with create_run(tmp_path / "r", SPEC, PLAN, {}) as run:
+        run.add(record(FAULTS[0]))
+    connection = sqlite3.connect(tmp_path / "r" / "record.sqlite")
+    with connection:
+        connection.execute("UPDATE experiments SET document = json_remove(document, '$.verdict')")
+    connection.close()
+    with open_run(tmp_path / "r") as run, pytest.raises(StoreError, match="a record is corrupted, it lacks 'verdict'"):
+        document(run)

@@ -170,3 +170,15 @@ def test_what_could_not_be_judged_is_shown_with_its_state(tmp_path: Path) -> Non
         )
     assert "1 error" in invoke(str(tmp_path / "r")).output
     assert "ClusterError: etcd did not start" in invoke(str(tmp_path / "r"), LOST.id).output
+
+
+def test_of_many_experiments_the_gravest_are_listed_and_the_others_counted(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(show, "MOST", 1)
+    output = invoke().output
+    assert SELECTOR.id[:6] in output and LOST.id[:6] not in output
+    assert "1 more, no graver than these: mutineer show mine --all" in output
+    assert "cluster  1 network · 1 none" in output
+    everything = invoke("--all", "mine").output
+    assert LOST.id[:6] in everything and "more, no graver" not in everything

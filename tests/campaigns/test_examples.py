@@ -8,13 +8,15 @@ import pytest
 import yaml
 
 from campaigns.cluster_spec import parse_cluster
+from campaigns.gate_policy import parse_policy
 from campaigns.spec import parse_spec
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
-def test_every_example_is_a_campaign_or_a_cluster_without_a_problem(path: Path) -> None:
+def test_every_example_is_a_campaign_a_cluster_or_a_gate_without_a_problem(path: Path) -> None:
     text = path.read_text()
-    parse = parse_spec if "faults" in yaml.safe_load(text) else parse_cluster
+    keys = yaml.safe_load(text)
+    parse = parse_spec if "faults" in keys else parse_policy if "limits" in keys else parse_cluster
     parse(text, file=path.name)

@@ -89,6 +89,13 @@ def test_class_and_client_together_ask_for_both() -> None:
     )
 
 
+def test_every_limit_must_hold() -> None:
+    cases = [case(1, "network"), case(2)]
+    found = gate(policy({"class": "stall", "at_most": 0}, {"class": "network", "at_most": 0}), cases)
+    assert [each.outcome for each in found.checks[:2]] == [Outcome.PASSED, Outcome.FAILED]
+    assert found.outcome is Outcome.FAILED
+
+
 def test_a_gate_over_nothing_is_inconclusive() -> None:
     assert gate(policy(), []).outcome is Outcome.INCONCLUSIVE
     not_judged = [case(1, state=State.INCONCLUSIVE)]

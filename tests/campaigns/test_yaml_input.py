@@ -50,6 +50,13 @@ def test_what_a_spec_does_not_need_is_refused(text: str, words: str) -> None:
     assert any(words in found for found in problems(text)), problems(text)
 
 
+def test_dates_are_texts_where_that_is_asked_for() -> None:
+    text = "a: 2020-01-01\nb: 2020-13-45\nc: 2020-01-01T10:00:00Z\nd: '2020-01-01'"
+    asked = parse_yaml(text, file="a", dates_as_text=True)
+    assert asked == {"a": "2020-01-01", "b": "2020-13-45", "c": "2020-01-01T10:00:00Z", "d": "2020-01-01"}
+    assert "expected a plain value" in problems("a: 2020-01-01")[0]
+
+
 def test_merge_keys_work_and_are_no_duplicates() -> None:
     text = "base: &b {x: 1}\na:\n  <<: *b\n  y: 2\n"
     assert parse_yaml(text, file="a") == {"base": {"x": 1}, "a": {"x": 1, "y": 2}}

@@ -38,9 +38,9 @@ def test_2_rolled_back_and_in_flight(cluster, inject):
     assert cluster.kubectl("get", "configmap", "told", "-o", "jsonpath={.data.a}") == "z"
 
 def test_3_near_misses(cluster, inject):
-    with pytest.raises(NotFired, match="ConfigMap/default/other"):
+    with pytest.raises(NotFired, match=r"ConfigMap/default/told: does not carry data\\[a\\]"):
         with inject("value-set", "ConfigMap/default/told", channel="apiserver-to-etcd", within_s=1.0, **TOLD):
-            cluster.kubectl("create", "configmap", "other", "--from-literal=a=b")
+            cluster.kubectl("create", "configmap", "told", "--from-literal=b=c")
 
 def test_4_waits(cluster):
     Path("waiting").write_text(cluster.name)

@@ -78,13 +78,20 @@ def _classify(traffic: Traffic, golden: ClientBaseline) -> tuple[ClientFailure, 
             samples = traffic.samples(phase)
             when = "at the end" if phase is Phase.AFTER else "since the service had to be up"
             return ClientFailure.INTERMITTENT, f"{failures(samples)} of {len(samples)} requests failed {when}"
-    if golden.latency_s is not None and len(traffic.judged) >= numbers.MIN_LATENCY_SAMPLES:
+    if golden.latency_s is not None and _tells_latency(traffic, golden):
         p90 = latency_quantile(traffic.judged)
         bound = golden.latency_s.upper(floor=numbers.LATENCY_FLOOR_S, ratio=numbers.LATENCY_RATIO)
         if p90 > bound:
             usual = golden.latency_s.median
             return ClientFailure.SLOWER, f"p90 latency {p90:.3f} s, golden {usual:.3f} s (slower from {bound:.3f} s)"
     return ClientFailure.NONE, f"{failures(traffic.judged)} of {len(traffic.judged)} requests failed"
+
+
+def _tells_latency(traffic: Traffic, golden: ClientBaseline) -> bool:
+    """Whether there are requests enough for a p90, and golden ones do not fail so often that theirs is endless too."""
+    requests = len(traffic.judged)
+    endless = golden.tolerated(Phase.DURING, requests) >= 1 - numbers.LATENCY_QUANTILE
+    return requests >= numbers.MIN_LATENCY_SAMPLES and not endless
 
 
 def _at_end(traffic: Traffic, golden: ClientBaseline) -> ClientFailure:

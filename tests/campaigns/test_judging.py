@@ -91,10 +91,13 @@ def test_a_golden_run_that_was_not_quiet_does_not_hide_a_stall() -> None:
 
 def test_a_golden_run_that_started_unclean_measures_nothing_and_is_inconclusive() -> None:
     bench = Bench(())
-    poor = replace(goldens(1)[0], r0=9, unclean=("deploy was not prepared within 30 s",), milestones={"settled": None})
+    unclean = ("deploy was not prepared within 30 s",)
+    poor = replace(goldens(1)[0], r0=9, unclean=unclean, pods=pods(3))
     broken = bench.record(result(PlannedExperiment(id="g9", workload="deploy"), poor))
     records = [bench.record(each) for each in golden_results(4)]
     assert [bench.judged(r).verdict.orchestrator for r in records] == [OrchestratorFailure.NONE] * 4
+    odd = result(PlannedExperiment(id="g8", workload="deploy"), replace(goldens(1)[0], r0=8, pods=pods(4)))
+    assert bench.record(odd).verdict.orchestrator is OrchestratorFailure.LESS_RESOURCES
     verdict = bench.judged(broken).verdict
     assert verdict.state is State.INCONCLUSIVE and verdict.reasons[0].startswith("unclean start: deploy was not")
     for each in (1, 2):

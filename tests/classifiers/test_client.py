@@ -88,6 +88,20 @@ def test_an_interruption_counts_from_the_runs_own_first_traffic_on() -> None:
     assert failure(replace(observed, milestones=later)) is ClientFailure.NONE
 
 
+def test_where_golden_requests_fail_nearly_as_often_as_a_p90_allows_it_is_not_asked() -> None:
+    from classifiers.golden import Baseline
+    from tests.builders import observation
+
+    def lossy(each: int) -> tuple[ProbeSample, ...]:
+        return samples(lambda t: "timeout" if t >= UP_AT_S and int(t * 10) % each == 0 and t < 16 else "ok")
+
+    golden = Baseline.from_observations("deploy", [observation(probes=probes(lossy(12)))] * 3)
+    (view, *_) = client_views(faulty(probes=probes(lossy(7))), golden)
+    assert view.failure is ClientFailure.NONE, "one in seven instead of one in twelve is chance"
+    (view, *_) = client_views(faulty(probes=probes(lossy(3))), golden)
+    assert view.failure is ClientFailure.INTERMITTENT
+
+
 def test_a_service_that_golden_runs_take_away_is_not_missed() -> None:
     from classifiers.golden import Baseline
     from tests.builders import observation

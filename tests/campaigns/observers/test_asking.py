@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -180,3 +183,30 @@ def test_a_dns_that_is_not_there_is_refused(asker: Asker) -> None:
     with dns_server(lambda _: b"") as address:
         pass
     assert outcomes(asker, NameLookup(address, NAME, lambda: None)) == ["refused"]
+
+
+ASKING = """
+import time
+from campaigns.observers.asking import Asker, HttpGet, NameLookup
+asker, outcomes, turns = Asker(timeout_s=1.0), [], 0
+for request in (HttpGet(("10.99.0.1", 80)), NameLookup(("10.99.0.1", 53), "a.b", lambda: None)):
+    asker.begin(request, lambda began, ended, outcome: outcomes.append((outcome, ended - began < 0.5)))
+began = time.monotonic()
+while not asker.idle:
+    asker.poll(began + 5)
+    turns += 1
+asker.close()
+print(outcomes, turns < 20)
+"""
+
+
+def test_what_a_router_says_is_unreachable_is_told_at_once_and_epoll_rests() -> None:
+    # a router on this machine answers while the first packet is still being sent: the socket alone does not tell of it.
+    # A socket for UDP is told of a closed port only, so a name is asked for in vain
+    script = Path(__file__).with_name("unreachable.sh")
+    spaces = ["unshare", "--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    command = [*spaces, "sh", str(script), sys.executable, "-c", ASKING]
+    root = Path(__file__).parents[3]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=root, stdin=subprocess.DEVNULL)
+    expected = [("other: Network is unreachable", True), ("timeout", False)]
+    assert done.stdout.strip() == f"{expected} True", done.stderr

@@ -151,6 +151,7 @@ NAME = "web.default.svc.cluster.local"
         (answering(rcode=5), ["10.96.0.7"], "dns-5"),
         (answering("10.96.0.7", cut=40), ["10.96.0.7"], "other: not DNS"),
         (answering("10.96.0.7", cut=-1), ["10.96.0.7"], "other: not DNS"),
+        (answering(cut=-1), ["10.96.0.7"], "other: not DNS"),
         (lambda question: question, ["10.96.0.7"], "other: not DNS"),
         (lambda question: b"x", ["10.96.0.7"], "other: not DNS"),
         (lambda question: b"", ["10.96.0.7"], "timeout"),

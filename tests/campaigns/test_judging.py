@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from campaigns import judging
-from campaigns.executor import Result
-from campaigns.judging import Bench
+from campaigns.executor import Purpose, Result
+from campaigns.judging import MOST_GOLDENS, Bench
 from campaigns.record import PlannedExperiment, Reset
 from classifiers.observation import Observation
-from classifiers.verdict import OrchestratorFailure, State
+from classifiers.verdict import OrchestratorFailure, State, Verdict
 from failure_db.catalogue import load
 from tests.builders import canary, faulty, goldens, pods, rule
 
@@ -106,3 +106,59 @@ def test_a_golden_run_that_started_unclean_measures_nothing_and_is_inconclusive(
         for golden in golden_results(each):
             few.record(golden)
         assert "too small" in " ".join(few.record(result(FAULT, faulty())).verdict.reasons)
+def test_golden_runs_of_an_earlier_session_count_like_those_of_this_one() -> None:
+    first, later = Bench(()), Bench(())
+    records = [first.record(each) for each in golden_results()]
+    for record in records:
+        later.remember(record)
+    later.remember(first.record(result(FAULT, faulty())))
+    fault = result(FAULT, faulty(pods=pods(4)))
+    assert later.record(fault).verdict == first.record(fault).verdict
+    assert later.record(fault).verdict.orchestrator is OrchestratorFailure.LESS_RESOURCES
+
+
+def test_a_golden_run_done_once_more_is_judged_and_changes_no_baseline() -> None:
+    bench = Bench(())
+    for each in golden_results():
+        bench.record(each)
+    slow = replace(golden_results(1)[0], observation=replace(goldens(1)[0], canary=canary(traffic=None)))
+    again = bench.record(replace(slow, purpose=Purpose.REPLAY))
+    assert again.verdict.orchestrator is OrchestratorFailure.NETWORK
+    assert bench._kept("deploy")["g0"].canary.stages["traffic"] is not None, "the one of the plan"
+    stays = bench.record(result(FAULT, faulty(canary=canary(traffic=None))))
+    assert stays.verdict.orchestrator is OrchestratorFailure.NETWORK, "such a canary is not normal"
+
+
+def test_of_many_golden_runs_a_hundred_are_kept_evenly_spread_from_the_first_on() -> None:
+    bench = Bench(())
+    for number in range(250):
+        bench.remember(bench._record(golden(number), Verdict(state=State.INCONCLUSIVE, reasons=("?",))))
+    kept = [int(name[1:]) for name in bench._kept("deploy")]
+    assert kept == list(range(0, 250, 4)) and len(kept) <= MOST_GOLDENS
+
+
+def golden(number: int) -> Result:
+    return result(PlannedExperiment(id=f"g{number}", workload="deploy"), replace(goldens(1)[0], r0=number))
+
+
+def test_the_baseline_is_made_anew_now_and_then_and_of_all_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is believed has to be asked of every golden run: with each that comes, that would take hours."""
+    asked: list[int] = []
+    true = judging.judge_goldens
+
+    def counted(workload: str, runs: Any) -> Any:
+        asked.append(len(runs))
+        return true(workload, runs)
+
+    monkeypatch.setattr(judging, "judge_goldens", counted)
+    bench = Bench(())
+    for number in range(12):
+        bench.record(golden(number))
+        bench.record(result(FAULT, faulty()))
+    assert asked == [4, 5, 7, 9, 12]
+    for number in range(12, 14):
+        bench.record(golden(number))
+    bench.all_in()
+    for _ in range(3):
+        bench.record(result(FAULT, faulty()))
+    assert asked[5:] == [14]

@@ -72,8 +72,10 @@ class Bench:
         self._baselines.clear()
 
     def _add(self, workload: str, identifier: str, observation: Observation) -> None:
-        self._all_in = False
-        self._goldens.setdefault(workload, _Goldens()).add(identifier, observation)
+        """One that started unclean measures nothing."""
+        if not observation.unclean:
+            self._all_in = False
+            self._goldens.setdefault(workload, _Goldens()).add(identifier, observation)
 
     def record(self, result: Result) -> ExperimentRecord:
         """The record of a result, judged by the golden runs that there are so far. A golden run that was planned is
@@ -112,11 +114,11 @@ class Bench:
 
     def _baseline(self, workload: str) -> Baseline:
         """From the golden runs in which nothing was wrong, judged by each other: one whose canary never came would make
-        a canary that never comes look normal. While they are too few for that, from all that started clean."""
+        a canary that never comes look normal. While they are too few for that, from all."""
         runs = list(self._kept(workload).values())
         count, known = self._baselines.get(workload, (-1, None))
         if known is None or (count != len(runs) and (self._all_in or len(runs) >= _STALE * count)):
-            believed = [run for run in runs if not run.unclean]
+            believed = runs
             if len(runs) > MIN_GOLDENS:
                 verdicts = judge_goldens(workload, runs)
                 believed = [run for run, verdict in zip(runs, verdicts, strict=True) if _quiet(verdict)]

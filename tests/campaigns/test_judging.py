@@ -106,6 +106,8 @@ def test_a_golden_run_that_started_unclean_measures_nothing_and_is_inconclusive(
         for golden in golden_results(each):
             few.record(golden)
         assert "too small" in " ".join(few.record(result(FAULT, faulty())).verdict.reasons)
+
+
 def test_golden_runs_of_an_earlier_session_count_like_those_of_this_one() -> None:
     first, later = Bench(()), Bench(())
     records = [first.record(each) for each in golden_results()]

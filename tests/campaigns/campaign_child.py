@@ -97,9 +97,9 @@ def _make_read_only(folder: Path) -> None:
 
 
 def _confuse_the_clock() -> None:
-    """Every look at the wall clock is a year off, to and fro."""
-    true, years = time.time, itertools.cycle((0.0, 365 * 86400.0, -365 * 86400.0))
-    time.time = lambda: true() + next(years)  # type: ignore[assignment]
+    """Every look at the wall clock is off by up to two years, to and fro, and none by as much as the one before."""
+    true, days = time.time, itertools.cycle(range(-700, 700, 23))
+    time.time = lambda: true() + next(days) * 86400.0  # type: ignore[assignment]
 
     class Jumping(datetime.datetime):
         @classmethod

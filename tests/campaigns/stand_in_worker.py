@@ -3,7 +3,7 @@ workload: `ok`, `recreate`, `error`, `die`, `hang`, `dirty` (dies between done a
 `waits` (until the file STAND_IN_GO is there), `once-…` (that, but only the first time: it leaves a file beside
 STAND_IN_OBSERVATION). Any other is `ok`. Fails its start while the
 environment says so: STAND_IN_BOOTS names a file with one word (`ok`, `fail`, `hang`) a start, taken from its front.
-STAND_IN_HOLD: while that file is there, experiments wait. STAND_IN_DIES: the target's identity under which it dies.
+STAND_IN_HOLD: while that file is there, those with a fault wait. STAND_IN_DIES: under a target of that identity it dies.
 What it saw is the JSON in the file STAND_IN_OBSERVATION. Imports nothing of the project: it has to start quickly."""
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def run(task: dict[str, Any]) -> bool:
         before = Path(os.environ["STAND_IN_OBSERVATION"]).with_name(f"before-{name}")
         what = "ok" if before.exists() else what.removeprefix("once-")
         before.touch()
-    while (hold := os.environ.get("STAND_IN_HOLD")) and Path(hold).exists():
+    while task["rule"] and (hold := os.environ.get("STAND_IN_HOLD")) and Path(hold).exists():
         time.sleep(0.01)
     if what == "gibberish":
         print("Killed", flush=True)

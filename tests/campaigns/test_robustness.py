@@ -225,8 +225,9 @@ def test_a_wall_clock_that_jumps_by_years_changes_nothing_but_the_stamps(child: 
         records = list(run.records(observations=False))
         assert len(records) == 12 and all(0 <= record.seconds < 60 for record in records)
         assert all(0 <= seconds < 60 for record in records for seconds in record.times.values())
-        stamps = {str(run.metadata[name])[:4] for name in ("started", "ended")}
-    assert len(stamps) == 2, "the clock did jump"
+        stamps = {str(run.metadata[name])[:10] for name in ("started", "ended")}
+        stamps |= {session.began[:10] for session in run.sessions()}  # by the store, whose clock is left alone
+    assert len(stamps) >= 2, "the clock did jump"
 
 
 def resume(child: Child) -> tuple[str, ...]:
@@ -252,12 +253,12 @@ def test_a_second_runner_on_the_same_run_is_refused_in_words(child: Child) -> No
 
 
 def interrupted(child: Child, *signals: signal.Signals) -> int:
-    """Exit code of a campaign that gets those signals once two experiments are finished and others under way. After
+    """Exit code of a campaign that gets those signals once three golden runs are finished and others under way. After
     the last of them what is under way may come to its end."""
+    child.hold.touch()  # the first golden runs come to their end, experiments with a fault do not
     process = child.start("run")
     try:
-        wait_until(lambda: len(child.done()) >= 2, within_s=30, what="two results")
-        child.hold.touch()
+        wait_until(lambda: len(child.done()) >= 3, within_s=30, what="three results")
         for number in signals:
             process.send_signal(number)
             if signals[0] == signal.SIGINT and number is signals[0]:

@@ -55,7 +55,10 @@ def _slim(record: ExperimentRecord) -> ExperimentRecord:
     """With only those parts of its observation that stay small, so that a report of thousands fits into memory."""
     if record.observation is None:
         return record
-    return replace(record, observation=replace(record.observation, writes=(), probes=()))
+    small = replace(
+        record.observation, writes=(), probes=(), events=(), over_time=(), metrics=(), log_errors=(), audit=()
+    )
+    return replace(record, observation=small)
 
 
 def _text(value: JSONValue) -> str:

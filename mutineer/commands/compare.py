@@ -65,8 +65,13 @@ def _side(run: Run) -> Side:
     return Side(
         name=run.folder.resolve().name,
         planned=frozenset(faults),
-        ended={each: ended(faults[each], records[each].verdict) for each in faults if each in records},
+        ended={
+            each: ended(planned, records[each].verdict, stratum=planned.stratum)
+            for each, planned in faults.items()
+            if each in records
+        },
         metadata=run.metadata,
+        weights={stratum.name: float(stratum.population) for stratum in run.plan.strata},
     )
 
 

@@ -56,7 +56,7 @@ def _slim(record: ExperimentRecord) -> ExperimentRecord:
     if record.observation is None:
         return record
     small = replace(
-        record.observation, writes=(), probes=(), events=(), over_time=(), metrics=(), log_errors=(), audit=()
+        record.observation, writes=(), probes=(), events=(), over_time=(), metrics=(), log_errors=(), audit=None
     )
     return replace(record, observation=small)
 

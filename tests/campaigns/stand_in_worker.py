@@ -3,9 +3,8 @@ workload: `ok`, `recreate`, `error`, `die`, `hang`, `dirty` (dies between done a
 `waits` (until the file STAND_IN_GO is there), `once-…` (that, but only the first time: it leaves a file beside
 STAND_IN_OBSERVATION). Any other is `ok`. Fails its start while the
 environment says so: STAND_IN_BOOTS names a file with one word (`ok`, `fail`, `hang`) a start, taken from its front.
-STAND_IN_HOLD: while that file is there, those with a fault wait. STAND_IN_DIES: under a target of that identity it
-dies. What it saw is the JSON in the file STAND_IN_OBSERVATION. Imports nothing of the project: it has to start
-quickly."""
+STAND_IN_HOLD: while that file is there, those with a fault wait. STAND_IN_DIES: under that target it dies.
+What it saw is the JSON in the file STAND_IN_OBSERVATION. Imports nothing of the project: it has to start quickly."""
 
 from __future__ import annotations
 

@@ -18,7 +18,6 @@ from campaigns.assets import Assets
 from campaigns.capacity import sandboxes_side_by_side
 from campaigns.environment import inotify_free
 from campaigns.executor import Executor, Progress, Purpose, Task
-from campaigns.experiment import Limits
 from campaigns.host import Host, available_bytes, now, run_metadata, session_document, versions
 from campaigns.judging import Bench
 from campaigns.plan import plan
@@ -249,7 +248,7 @@ class _Work:
         return self._engine(
             binaries=self._assets,
             settings=self._settings,
-            limits=Limits(**{field.name: getattr(limits, field.name) for field in dataclasses.fields(Limits)}),
+            limits=limits.of_experiment(),
             experiment_s=limits.experiment_s,
             parallel=self._parallel,
             progress=self._view,

@@ -10,12 +10,11 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from campaigns.assets import Assets
-from campaigns.cluster_spec import ClusterSpec
 from campaigns.executor import FailedAttempt, Progress, Result, Task
-from campaigns.experiment import Limits
 from campaigns.record import RecordedRun
 from campaigns.recording import Recording, build
 from campaigns.runner import LocalExecutor
+from campaigns.spec import CampaignSpec
 from injector.errors import ClusterError
 from injector.targets import Channel
 
@@ -40,29 +39,27 @@ def recorded_runs(workload: str, channels: Collection[Channel], runs: int) -> li
 
 
 def record_workload(
-    workload: str,
-    cluster: ClusterSpec,
+    spec: CampaignSpec,
     assets: Assets,
     *,
     channels: Collection[Channel] = IN_FLIGHT,
     runs: int,
-    limits: Limits,
-    experiment_s: float,
     parallel: int,
     progress: Progress,
     logs: Path,
     beside: Path,
     told: Callable[[int, int, Result], None] = lambda done, of, result: None,
 ) -> Recording:
-    """Runs them and makes a recording of them. ClusterError if one of them failed. `beside`: where relative paths of
-    the cluster start; `told` hears of each run that is done."""
-    through = cluster.model_copy(update={"component_channels": True})
+    """Runs them and makes a recording of them. `spec` is of one workload (CampaignSpec.alone). ClusterError if one of
+    the runs failed. `beside`: where relative paths of the spec start; `told` hears of each run that is done."""
+    (workload,) = spec.workloads
+    through = spec.model_copy(update={"cluster": spec.cluster.model_copy(update={"component_channels": True})})
     planned = recorded_runs(workload, channels, runs)
     executor = LocalExecutor(
         binaries=assets,
         settings=through.to_sandbox_settings(beside),
-        limits=limits,
-        experiment_s=experiment_s,
+        limits=spec.time_limits.of_experiment(),
+        experiment_s=spec.time_limits.experiment_s,
         parallel=min(parallel, len(planned)),
         progress=progress,
         logs=logs,
@@ -76,7 +73,9 @@ def record_workload(
         executor.close()
     results.sort(key=lambda result: planned.index(_run_of(result)))
     versions = {name: assets.entries[name].version for name in sorted(assets)}
-    return build(workload, cluster, versions, [(each.recorded, each.seconds) for each in results], results[0].baseline)
+    return build(
+        workload, spec.cluster, versions, [(each.recorded, each.seconds) for each in results], results[0].baseline
+    )
 
 
 def _run_of(result: Result) -> RecordedRun:
@@ -91,6 +90,8 @@ def _sound(results: Iterator[Result | FailedAttempt]) -> Iterator[Result]:
             continue
         if result.error is not None or result.observation is None:
             raise ClusterError(f"a golden run of {result.planned.workload} failed: {result.error}")
+        if result.observation.unclean:
+            raise ClusterError(f"a golden run did not begin: {'; '.join(result.observation.unclean)}")
         if any(not recorded.complete for recorded in result.recorded.values()):
             raise ClusterError(f"a golden run of {result.planned.workload} had more traffic than a recorder keeps")
         yield result

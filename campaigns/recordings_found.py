@@ -1,7 +1,8 @@
 """Where recordings are: those that ship, and those that were made here.
 
-A recording speaks of a workload on clusters of the same content (campaigns.recording.cluster_content); its file is
-called after the workload, with the beginning of a hash where the cluster is not the usual one. Those in `recordings/`
+A recording speaks of a workload on clusters of the same content (campaigns.recording.cluster_content), but for the
+furniture that only other workloads of a spec need; its file is called after the workload, with the beginning of a hash
+where the cluster is not the usual one, which has what the workload itself needs. Those in `recordings/`
 below the current folder, where `mutineer record` puts them, come before those that ship.
 """
 
@@ -35,10 +36,13 @@ class Found:
     missing: tuple[str, ...]
 
 
-def file_name(workload: str, cluster: ClusterSpec) -> str:
-    """Of a recording's file."""
-    content, usual = cluster_content(cluster), cluster_content(ClusterSpec())  # type: ignore[call-arg]
-    if content == usual:
+def file_name(alone: CampaignSpec) -> str:
+    """Of a recording's file, for a spec of one workload (CampaignSpec.alone)."""
+    (workload,) = alone.workloads
+    needs = {name for each in alone.known_workloads for name in each.furniture}
+    usual = ClusterSpec.model_validate({"furniture": sorted(needs)})
+    content = cluster_content(alone.cluster)
+    if content == cluster_content(usual):
         return f"{workload}.recording"
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return f"{workload}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}.recording"
@@ -57,9 +61,11 @@ def find_recordings(spec: CampaignSpec, *, folders: Sequence[Path] = (HERE, SHIP
     files: dict[str, Path] = {}
     if spec.sample is None:
         return Found({}, {}, ())
-    content, needed = cluster_content(spec.cluster), channels_needed(spec.sample.channels)
+    needed = channels_needed(spec.sample.channels)
     for workload in spec.workloads:
-        for path in (folder / file_name(workload, spec.cluster) for folder in folders):
+        alone = spec.alone(workload)
+        content = cluster_content(alone.cluster)
+        for path in (folder / file_name(alone) for folder in folders):
             if not path.exists():
                 continue
             recording = read_recording(path)

@@ -60,6 +60,7 @@ from injector.targets import Channel
 
 if TYPE_CHECKING:
     from campaigns.clusters.sandbox.outside import Settings
+    from campaigns.experiment import Limits
 
 __all__ = [
     "CampaignSpec",
@@ -98,6 +99,12 @@ class TimeLimits(Model):
     experiment_s: Seconds = Field(
         120.0, description="For one experiment with its reset; past it the sandbox is given up, the experiment an error"
     )
+
+    def of_experiment(self) -> Limits:
+        """Those that an experiment itself keeps."""
+        from campaigns.experiment import Limits
+
+        return Limits(**self.model_dump(exclude={"experiment_s"}))
 
     @model_validator(mode="after")
     def _one_experiment_fits(self) -> TimeLimits:
@@ -270,6 +277,15 @@ class CampaignSpec(Model):
         """The workloads that are meant, as far as there are such."""
         own = self._own
         return tuple(own.get(n) or WORKLOADS[n] for n in self.workloads if n in own or n in WORKLOADS)
+
+    def alone(self, workload: str) -> CampaignSpec:
+        """The same for that workload only, without the furniture that is there only because others need it."""
+        needs = {each.name: set(each.furniture) for each in self.known_workloads}
+        own = needs.pop(workload, set())
+        others = {name for furniture in needs.values() for name in furniture}
+        furniture = [name for name in self.cluster.wanted_furniture if name in own or name not in others]
+        cluster = self.cluster.model_copy(update={"furniture": furniture})
+        return self.model_copy(update={"workloads": [workload], "cluster": cluster})
 
     @property
     def own_workloads(self) -> dict[str, JSONValue]:

@@ -156,7 +156,7 @@ def _explain(console: Console, made: Plan, spec: CampaignSpec, name: str, record
     if experiment.rule is None:
         return
     recording = recordings.get(experiment.workload)
-    if recording is None and (path := SHIPPED / file_name(experiment.workload, spec.cluster)).exists():
+    if recording is None and (path := SHIPPED / file_name(spec.alone(experiment.workload))).exists():
         from campaigns.recording import read_recording
 
         recording = read_recording(path)

@@ -58,7 +58,7 @@ def command(
         outside.reap()
         binaries = assets.ensure(BINARIES, source=source)
         for workload in spec.workloads:
-            _record(spec, workload, binaries, runs=runs, beside=beside, folder=folder, tell=_say)
+            _record(spec.alone(workload), binaries, runs=runs, beside=beside, folder=folder, tell=_say)
 
 
 def recordings_for(
@@ -72,7 +72,7 @@ def recordings_for(
     recordings = dict(found.recordings)
     for workload in found.missing:
         tell(f"there is no recording of {workload} on such a cluster: it is made first")
-        recordings[workload] = _record(spec, workload, binaries, runs=RUNS, beside=beside, folder=HERE, tell=tell)
+        recordings[workload] = _record(spec.alone(workload), binaries, runs=RUNS, beside=beside, folder=HERE, tell=tell)
     return recordings
 
 
@@ -95,7 +95,6 @@ def _say(words: str) -> None:
 
 def _record(
     spec: CampaignSpec,
-    workload: str,
     binaries: Assets,
     *,
     runs: int,
@@ -106,13 +105,11 @@ def _record(
     import os
     import tempfile
 
-    from campaigns.experiment import Limits
     from campaigns.recording import write_recording
     from campaigns.recording_runs import record_workload
     from campaigns.recordings_found import file_name
 
-    limits = spec.time_limits.model_dump()
-    experiment_s = limits.pop("experiment_s")
+    (workload,) = spec.workloads
     parallel = spec.parallelism if spec.parallelism != "auto" else len(os.sched_getaffinity(0))
 
     def told(done: int, of: int, result: Result) -> None:
@@ -120,11 +117,11 @@ def _record(
 
     with tempfile.TemporaryDirectory(prefix="mutineer-record-") as logs:
         recording = record_workload(
-            workload, spec.cluster, binaries, runs=runs, limits=Limits(**limits), experiment_s=experiment_s,
-            parallel=parallel, progress=_Notes(tell), logs=Path(logs), beside=beside, told=told,
+            spec, binaries, runs=runs, parallel=parallel, progress=_Notes(tell), logs=Path(logs), beside=beside,
+            told=told,
         )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / file_name(workload, spec.cluster)
+    path = folder / file_name(spec)
     write_recording(recording, path)
     tell(f"{path}: {path.stat().st_size / 1000:.0f} kB, sha256 {recording.sha256}")
     return recording

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from campaigns import assets
-from campaigns.campaign import _limits
 from campaigns.clusters.sandbox.config import BINARIES
+from campaigns.executor import FailedAttempt, Result, Task
 from campaigns.plan import plan
 from campaigns.recordings_found import find_recordings
-from campaigns.runner import LocalExecutor, Result
+from campaigns.runner import LocalExecutor
 from campaigns.spec import CampaignSpec
 from injector.faults import MODELS
 
@@ -31,6 +31,9 @@ GOAL = 0.97
 
 class _Quiet:
     def sandbox(self, name: str, state: str) -> None: ...
+
+    def note(self, words: str) -> None:
+        print(words, file=sys.stderr, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,16 +54,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="mutineer-firing-") as logs:
         executor = LocalExecutor(
             binaries=assets.ensure(BINARIES),
-            settings=spec.cluster.to_sandbox_settings(Path.cwd()),
-            limits=_limits(spec),
-            experiment_s=spec.time_limits.experiment_s,
+            settings=spec.to_sandbox_settings(Path.cwd()),
+            limits=spec.time_limits.of_experiment(),
             parallel=options.parallel,
             progress=_Quiet(),
             logs=Path(logs),
         )
-        results = []
+        results: list[Result] = []
         try:
-            for result in executor.run(faults):
+            for result in executor.run([Task(each) for each in faults]):
+                if isinstance(result, FailedAttempt):
+                    continue
                 results.append(result)
                 _tell(len(results), len(faults), result)
         finally:

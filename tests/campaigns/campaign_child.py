@@ -45,7 +45,7 @@ name: child
 golden: {golden}
 parallelism: {parallel}
 cluster: {{nodes: 1}}
-time_limits: {{experiment_s: 90}}
+time_limits: {{experiment_s: 120}}
 faults:
 """
 FAULT = """\

@@ -11,14 +11,15 @@ import pytest
 from campaigns.clusters.keyspace import KeySpace
 from campaigns.clusters.protocol import Cluster
 from campaigns.experiment import Experiment, Limits
-from campaigns.observers.clients import Clients, joined
+from campaigns.observers.clients import Clients
 from campaigns.observers.history import History
 from campaigns.workloads import ServiceName, Workload
 from campaigns.workloads.goals import Condition
 from campaigns.workloads.objects import deployment, service
 from campaigns.workloads.steps import Create
 from campaigns.workloads.user import User
-from classifiers.observation import ProbeSample, ProbeSeries
+from classifiers.observation import ProbeKind, ProbeSample, ProbeSeries
+from tests.builders import observation
 from tests.campaigns.observers.test_probes import Nodes, saying, server
 from tests.campaigns.workloads.stored_state import state
 from tests.conftest import wait_until
@@ -104,22 +105,31 @@ def test_every_service_is_probed_and_those_that_there_are_count_as_ready(two_ser
     with server(saying(b"HTTP/1.1 200 OK\r\n\r\n")) as address:
         history = state(stored_service("default", "web", address))
         clients = Clients(cast(Cluster, Nodes(["a", "b"])), two_services, history, began=time.monotonic())
-        assert clients.all_ok_s(history) is None
+        assert clients.all_ok_s() is None
         clients.start()
         try:
-            wait_until(lambda: clients.all_ok_s(history) is not None, within_s=5, what="answers on both nodes")
+            wait_until(lambda: clients.all_ok_s() is not None, within_s=5, what="answers on both nodes")
             assert clients.first_ok_s() is None, "the other has no address"
-            since = clients.all_ok_s(history)
+            since = clients.all_ok_s()
         finally:
-            answered = clients.stop_since_ok()
-    assert [(series.service, series.vantage) for series in answered] == [("web", "a"), ("web", "b")]
-    assert since is not None and all(s.outcome == "ok" and s.at_s >= since for each in answered for s in each.samples)
-    assert clients.all_ok_s(state()) == 0.0, "where there is none, none is waited for"
+            clients.stop()
+        answered = clients.since_ok()
+        none = Clients(cast(Cluster, Nodes(["a"])), two_services, state(), began=time.monotonic())
+    http = [series for series in answered if series.kind is ProbeKind.HTTP]
+    assert [(series.service, series.vantage) for series in http] == [("web", "a"), ("web", "b")]
+    assert since is not None and all(s.outcome == "ok" and s.at_s >= since for each in http for s in each.samples)
+    assert none.all_ok_s() == 0.0 and none.since_ok() == (), "where there is none, none is waited for"
 
 
-def test_what_a_client_saw_before_comes_before_what_it_saw_later() -> None:
+def test_what_a_client_saw_before_comes_before_what_it_saw_later(two_services: Workload) -> None:
     def series(vantage: str, *times: float) -> ProbeSeries:
         return ProbeSeries(service="web", vantage=vantage, samples=tuple(ProbeSample(t, 0.1, "ok") for t in times))
 
-    whole = joined([series("a", -2, -1), series("c", -1)], [series("a", 0, 1), series("b", 0)])
-    assert whole == (series("a", -2, -1, 0, 1), series("b", 0))
+    class Seen(Clients):
+        def series(self) -> tuple[ProbeSeries, ...]:
+            return (series("a", 0, 1), series("b", 0))
+
+    before = [series("a", -2, -1), series("c", -1)]
+    clients = Seen(cast(Cluster, Nodes(["a"])), two_services, state(), began=0.0, before=before)
+    assert clients.add_to(observation()).probes == (series("a", -2, -1, 0, 1), series("b", 0))
+    assert not clients.served_from_start(), "front was not"

@@ -12,11 +12,12 @@ import pytest
 from campaigns.clusters.keyspace import KeySpace
 from campaigns.observers.asking import HttpGet, NameLookup
 from campaigns.observers.history import History
-from campaigns.observers.paths import NamePath, PodPath, Served, ServicePath, paths_to
+from campaigns.observers.paths import NamePath, PodPath, ServicePath, paths_to
+from campaigns.workloads.workload import ServiceName
 from classifiers.observation import ProbeKind
 from tests.campaigns.observers.looked_at import LookedAt
 
-WEB = Served("default", "web")
+WEB = ServiceName("default", "web")
 SERVICE = "/registry/services/specs/default/web"
 DNS = ("10.96.0.10", 53)
 
@@ -66,7 +67,7 @@ def test_a_service_is_asked_at_the_address_that_is_stored_just_then(keyspace: Ke
     assert path.request("node-1") == HttpGet(("10.96.0.7", 80))
     put(keyspace, history, service=service(clusterIP="None"))
     assert path.request("node-1") == "no-address"
-    assert ServicePath(history, Served("shop", "cart")).service == "shop/cart"
+    assert ServicePath(history, ServiceName("shop", "cart")).service == "shop/cart"
 
 
 def test_a_name_has_to_lead_to_the_address_that_is_stored(keyspace: KeySpace, history: History) -> None:
@@ -122,7 +123,7 @@ def test_a_pod_is_asked_what_its_kubelet_asks_it(
 
 
 def test_every_service_has_its_paths_and_pods_are_asked_once(history: History) -> None:
-    services = [WEB, Served("default", "other"), Served("shop", "cart")]
+    services = [WEB, ServiceName("default", "other"), ServiceName("shop", "cart")]
     paths = paths_to(LookedAt(dns_address=DNS).cluster, history, services)
     assert [(p.kind, p.service) for p in paths] == [
         *((ProbeKind.HTTP, s) for s in ("web", "other", "shop/cart")),

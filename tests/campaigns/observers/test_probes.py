@@ -24,6 +24,8 @@ T = TypeVar("T")
 class Nodes:
     """As much of a cluster as probes need; its nodes are this machine. `broken` ones can't be entered."""
 
+    dns_address = None
+
     def __init__(self, nodes: Sequence[str], broken: Sequence[str] = ()) -> None:
         self._nodes, self._broken = nodes, broken
 

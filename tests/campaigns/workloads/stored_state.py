@@ -14,6 +14,8 @@ __all__ = ["state"]
 
 
 class _State:
+    seen_revision = 0
+
     def __init__(self, objects: list[StoredObject]) -> None:
         self._objects = objects
 

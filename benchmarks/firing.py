@@ -56,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             binaries=assets.ensure(BINARIES),
             settings=spec.to_sandbox_settings(Path.cwd()),
             limits=spec.time_limits.of_experiment(),
+            experiment_s=spec.time_limits.experiment_s,
             parallel=options.parallel,
             progress=_Quiet(),
             logs=Path(logs),

@@ -277,7 +277,7 @@ def test_ctrl_c_once_finishes_what_is_under_way(child: Child) -> None:
     assert interrupted(child, signal.SIGINT) == 130
     note = next(index for index, line in enumerate(child.said) if line.startswith("note finishing"))
     count = int(child.said[note].split(": ")[1].split()[0])
-    assert child.said[note] == f"note finishing what is under way: {count} experiment{'s' * (count > 1)}, 90 s at most"
+    assert child.said[note] == f"note finishing what is under way: {count} experiment{'s' * (count > 1)}, 120 s at most"
     after = [line for line in child.said[note:] if line.startswith("done ")]
     assert 1 <= count <= len(after) <= 2, "those that were under way, and what had just been read"
     assert sorted(child.done()) == sorted(child.recorded())

@@ -1,6 +1,7 @@
 # Every target sets up what it needs first (tools/bootstrap.py); nothing else has to be prepared.
 PYTHON ?= python3
 BIN := .venv/bin
+FAST := -n 3 --dist worksteal -m "not sandbox and not kind and not slow"
 
 .DEFAULT_GOAL := help
 .PHONY: help bootstrap run test test-fast lint check bench soak conformance lock
@@ -14,12 +15,13 @@ bootstrap: ## set up system tools, uv and .venv (quick when nothing changed)
 run: bootstrap ## set everything up, run the quickstart campaign, say where the report is
 	@$(BIN)/mutineer quickstart
 
-test: bootstrap ## all tests, with the real binaries
+test: bootstrap ## all tests, with the real binaries: first those that need no cluster, side by side
 	@$(BIN)/mutineer assets ensure
-	@$(BIN)/pytest
+	@$(BIN)/pytest $(FAST)
+	@$(BIN)/pytest -m "sandbox or kind or slow"
 
 test-fast: bootstrap ## the tests that need no cluster and take seconds
-	@$(BIN)/pytest -n 3 --dist worksteal -m "not sandbox and not kind and not slow"
+	@$(BIN)/pytest $(FAST)
 
 lint: bootstrap ## static checks: ruff, mypy, import-linter
 	@$(BIN)/ruff check .

@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Protocol
 
 from campaigns.assets import Assets
-from campaigns.capacity import sandboxes_side_by_side
-from campaigns.environment import inotify_free
 from campaigns.executor import Executor, Progress, Purpose, Task
-from campaigns.host import Host, available_bytes, now, run_metadata, session_document, versions
+from campaigns.host import now, run_metadata, sandboxes_for, session_document, versions
 from campaigns.judging import Bench
 from campaigns.plan import plan
 from campaigns.policies import ConfirmPolicy
@@ -99,7 +97,7 @@ def run_campaign(
     said = overrides or Overrides()
     spec, start = said.of(spec), (beside or Path.cwd()).resolve()
     the_plan, settings = plan(spec, recordings), spec.to_sandbox_settings(start)
-    known = run_metadata(spec, assets, settings, sandboxes=_sandboxes(spec, len(the_plan.experiments)))
+    known = run_metadata(spec, assets, settings, sandboxes=sandboxes_for(spec, len(the_plan.experiments)))
     more: dict[str, JSONValue] = {"beside": str(start), "overrides": dataclasses.asdict(said)}
     run = create_run(folder, spec_text, the_plan, {**known, **more})
     write_recordings(recordings, folder)
@@ -197,7 +195,7 @@ class _Work:
                 on_error.callback(self._run.close)
             for record in self._run.goldens():  # of earlier sessions
                 self._bench.remember(record)
-            self._parallel = _sandboxes(self._spec, len(self._run.plan.experiments))
+            self._parallel = sandboxes_for(self._spec, len(self._run.plan.experiments))
             self._run.begin_session({"why": why, **session_document(self._assets, self._parallel)})
             session = Session(self._run, self._bench, self._view, stop=self._stop, rules=self._spec.stop)
             executor = self._executor()
@@ -254,12 +252,6 @@ class _Work:
             progress=self._view,
             logs=self._run.folder / "logs",
         )
-
-
-def _sandboxes(spec: CampaignSpec, wanted: int) -> int:
-    if spec.parallelism != "auto":
-        return min(spec.parallelism, max(wanted, 1))
-    return sandboxes_side_by_side(Host.this().cores, available_bytes(), inotify_free(), wanted)
 
 
 def _spec_of(run: Run) -> CampaignSpec:

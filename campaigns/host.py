@@ -11,12 +11,14 @@ from importlib import metadata
 from pathlib import Path
 
 from campaigns.assets import Assets
+from campaigns.capacity import sandboxes_side_by_side
 from campaigns.clusters.sandbox.components import deviations
 from campaigns.clusters.sandbox.outside import Settings
+from campaigns.environment import inotify_free
 from campaigns.spec import CampaignSpec
 from injector.rules import JSONValue
 
-__all__ = ["Host", "available_bytes", "now", "run_metadata", "session_document", "versions"]
+__all__ = ["Host", "available_bytes", "now", "run_metadata", "sandboxes_for", "session_document", "versions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,13 @@ def available_bytes() -> int:
     only what is free, next to nothing on a machine that has read many files)."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     return next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), 0)
+
+
+def sandboxes_for(spec: CampaignSpec, wanted: int) -> int:
+    """How many sandboxes side by side do so many experiments of that spec, here and now."""
+    if spec.parallelism != "auto":
+        return min(spec.parallelism, max(wanted, 1))
+    return sandboxes_side_by_side(Host.this().cores, available_bytes(), inotify_free(), wanted)
 
 
 def versions(assets: Assets) -> dict[str, JSONValue]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,7 +31,9 @@ _WIDTH = 120
 @click.option("--json", "as_json", is_flag=True, help="Print the plan itself, for scripts.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it to a file.")
 @click.option("--explain", metavar="ID", help="One experiment: what it hits, and the bytes before and after.")
-@click.option("--sandboxes", type=click.IntRange(1), metavar="N", help="For the duration (default: one a core).")
+@click.option(
+    "--sandboxes", type=click.IntRange(1), metavar="N", help="For the duration (default: as `run` takes here)."
+)
 @click.option("--recordings", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="FOLDER",
               help="Draw from the recordings there, such as those of a run (runs/NAME/recordings).")  # fmt: skip
 def command(
@@ -126,7 +127,9 @@ def _show_left_out(console: Console, made: Plan) -> None:
 
 def _duration(made: Plan, spec: CampaignSpec, sandboxes: int | None) -> str:
     """Expected, from how long golden runs took when they were recorded."""
-    side_by_side = sandboxes or (spec.parallelism if spec.parallelism != "auto" else len(os.sched_getaffinity(0)))
+    from campaigns.host import sandboxes_for
+
+    side_by_side = sandboxes or sandboxes_for(spec, len(made.experiments))
     seconds = {used.workload: used.seconds for used in made.recordings}
     if not seconds:
         return "how long it takes is not known: no golden run was recorded (a plan without a sample)"

@@ -102,15 +102,15 @@ def _record(
     folder: Path,
     tell: Callable[[str], None],
 ) -> Recording:
-    import os
     import tempfile
 
+    from campaigns.host import sandboxes_for
     from campaigns.recording import write_recording
     from campaigns.recording_runs import record_workload
     from campaigns.recordings_found import file_name
 
     (workload,) = spec.workloads
-    parallel = spec.parallelism if spec.parallelism != "auto" else len(os.sched_getaffinity(0))
+    parallel = sandboxes_for(spec, 2 * runs)
 
     def told(done: int, of: int, result: Result) -> None:
         tell(f"{workload}: golden run {done} of {of}, {result.seconds:.1f} s")

@@ -274,11 +274,15 @@ class Experiment:
         return (), missing
 
     def _components(self, before: Mapping[str, ComponentHealth]) -> tuple[ComponentHealth, ...]:
-        """Components at the end. What is down gets a moment to come back, as it would in a cluster that restarts it.
-        ClusterError if one of ours had ended: what was seen then is nobody's failure but ours."""
+        """Components at the end. What is down gets a moment to come back, as it would in a cluster that restarts it,
+        but for those of nodes that the workload switches off. ClusterError if one of ours had ended: what was seen
+        then is nobody's failure but ours."""
         deadline = time.monotonic() + _COME_BACK_S
+        gone = tuple(f"-{node}" for node in self._workload.lost_nodes)
         now = self._cluster.health()
-        while time.monotonic() < deadline and any(c.ready is False or not c.alive for c in now):
+        while time.monotonic() < deadline and any(
+            (c.ready is False or not c.alive) and not c.name.endswith(gone) for c in now
+        ):
             time.sleep(0.2)
             now = self._cluster.health()
         seen = _since(before, now)

@@ -142,5 +142,6 @@ def _told(run: Exported, experiment: Experiment) -> Iterable[str]:
 
 
 def _clean(text: str) -> str:
-    """Without what XML can't hold. ElementTree escapes the rest."""
-    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
+    """Without what XML can't hold, and with the ends of lines that a parser makes of any. ElementTree escapes the
+    rest."""
+    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n").replace("\r", "\n"))

@@ -8,6 +8,7 @@ What it saw is the JSON in the file STAND_IN_OBSERVATION. Imports nothing of the
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -25,8 +26,12 @@ def starts() -> str:
     """What this start is to do."""
     if (path := os.environ.get("STAND_IN_BOOTS")) is None:
         return "ok"
-    first, *rest = Path(path).read_text().split() or ["ok"]
-    Path(path).write_text(" ".join(rest))
+    with Path(path).open("r+") as file:  # two may start at once
+        fcntl.flock(file, fcntl.LOCK_EX)
+        first, *rest = file.read().split() or ["ok"]
+        file.seek(0)
+        file.truncate()
+        file.write(" ".join(rest))
     return first
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def test_it_prints_strata_what_was_left_out_and_how_long_it_takes(few: str) -> N
         "wrong values that the field has already",
     ):
         assert words in text
-    assert "min on 3 sandboxes" in text and "(deploy 7." in text
+    assert re.search(r"min on 3 sandboxes, .*\(deploy [0-9.]+ s\)", text)
 
 
 def test_json_is_the_plan_and_a_seed_can_be_given(few: str, tmp_path: Path) -> None:

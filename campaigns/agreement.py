@@ -41,7 +41,7 @@ def agreement(first: ExperimentRecord, again: Iterable[ExperimentRecord]) -> Agr
 def agreements(run: Run, purpose: Purpose) -> list[Agreement]:
     """Of every experiment of a run with such repeats, in the order they were first done again."""
     classes: dict[str, list[str]] = {}
-    for repeat in run.repeats():
+    for repeat in run.repeats(observations=False):
         if repeat.purpose == purpose.value:
             classes.setdefault(repeat.record.planned.id, []).append(class_of(repeat.record))
     first = {r.planned.id: r for r in run.records(observations=False) if r.planned.id in classes} if classes else {}

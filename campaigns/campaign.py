@@ -19,7 +19,7 @@ from campaigns.executor import Executor, Progress, Purpose, Task
 from campaigns.host import now, run_metadata, sandboxes_for, session_document, versions
 from campaigns.judging import Bench
 from campaigns.plan import plan
-from campaigns.policies import ConfirmPolicy
+from campaigns.policies import ConfirmPolicy, StopRules
 from campaigns.record import ExperimentRecord, PlannedExperiment
 from campaigns.recording import Recording
 from campaigns.recordings_found import write_recordings
@@ -29,7 +29,7 @@ from campaigns.spec import CampaignSpec, parse_spec
 from campaigns.stopping import Stop
 from campaigns.store import Run, create_run, open_run
 from failure_db.catalogue import load
-from injector.errors import HarnessError, InputError, StoreError
+from injector.errors import InputError, MutineerError, StoreError
 from injector.rules import JSONValue
 
 __all__ = ["CampaignView", "Overrides", "Replayed", "replay_experiment", "resume_campaign", "run_campaign"]
@@ -100,9 +100,13 @@ def run_campaign(
     known = run_metadata(spec, assets, settings, sandboxes=sandboxes_for(spec, len(the_plan.experiments)))
     more: dict[str, JSONValue] = {"beside": str(start), "overrides": dataclasses.asdict(said)}
     run = create_run(folder, spec_text, the_plan, {**known, **more})
-    write_recordings(recordings, folder)
+    try:
+        write_recordings(recordings, folder)
+    except OSError as error:
+        run.close()
+        raise StoreError(f"{folder} can't be written: {error}") from error
     work = _Work(run, spec, start, assets, view, stop or Stop(), engine)
-    with work.open_for("run") as (session, executor):
+    with work.open_for("run", rules=spec.stop) as (session, executor):
         work.carry_out(session, executor)
     return run
 
@@ -126,14 +130,14 @@ def resume_campaign(
         on_error.callback(run.close)
         earlier, start = _as_begun(run)
         spec = (overrides or Overrides()).over(earlier).of(_spec_of(run))
-        if not missing_tasks(run) and not due_confirmations(run, spec.confirm):
+        if "ended" in run.metadata and not missing_tasks(run) and not due_confirmations(run, spec.confirm):
             planned = len(run.plan.experiments)
             raise InputError(f"nothing is missing in {folder}: all {planned} experiments are done")
         for words in _differences(run, assets, mixed_versions):
             view.note(words)
         on_error.pop_all()
     work = _Work(run, spec, start, assets, view, stop or Stop(), engine)
-    with work.open_for("resume") as (session, executor):
+    with work.open_for("resume", rules=spec.stop) as (session, executor):
         work.carry_out(session, executor)
     return run
 
@@ -170,7 +174,7 @@ def replay_experiment(
             view.note(words)
         before = sum(1 for _ in _replays(run, planned.id))
         work = _Work(run, spec, start, assets, view, stop or Stop(), engine)
-        with work.open_for(f"replay {planned.id}", close=False) as (session, executor):
+        with work.open_for(f"replay {planned.id}", close=False, rules=None) as (session, executor):
             work.tell([Task(planned, Purpose.REPLAY)] * times)
             session.work(executor, [Task(planned, Purpose.REPLAY)] * times)
         return Replayed(planned, run.record(planned.id), tuple(_replays(run, planned.id))[before:])
@@ -187,7 +191,7 @@ class _Work:
         self._bench, self._parallel = Bench(load()), 1
 
     @contextlib.contextmanager
-    def open_for(self, why: str, *, close: bool = True) -> Iterator[tuple[Session, Executor]]:
+    def open_for(self, why: str, *, rules: StopRules | None, close: bool = True) -> Iterator[tuple[Session, Executor]]:
         """A session with its executor. At the end, whatever happens, nothing is left running and the session is ended
         in words; on errors the run is closed, too."""
         with contextlib.ExitStack() as on_error:
@@ -197,7 +201,7 @@ class _Work:
                 self._bench.remember(record)
             self._parallel = sandboxes_for(self._spec, len(self._run.plan.experiments))
             self._run.begin_session({"why": why, **session_document(self._assets, self._parallel)})
-            session = Session(self._run, self._bench, self._view, stop=self._stop, rules=self._spec.stop)
+            session = Session(self._run, self._bench, self._view, stop=self._stop, rules=rules)
             executor = self._executor()
             with self._ending(), session.closing(executor):
                 yield session, executor
@@ -209,6 +213,8 @@ class _Work:
         self.tell(missing)
         session.work(executor, missing)
         session.judge_again()
+        if "ended" not in self._run.metadata and not missing_tasks(self._run):
+            self._run.note("ended", now())
         again = due_confirmations(self._run, self._spec.confirm) if self._stop.why is None else []
         if again:
             self._view.more(len(again))
@@ -232,14 +238,12 @@ class _Work:
         try:
             yield
             why = self._stop.why or "done"
-        except HarnessError as error:
-            why = f"failed: {error}"
+        except Exception as error:
+            why = f"failed: {error if isinstance(error, MutineerError) else repr(error)}"
             raise
         finally:
             with contextlib.suppress(StoreError):  # a full disk, say; what it was is being raised
                 self._run.end_session(why)
-                if why == "done" and "ended" not in self._run.metadata:
-                    self._run.note("ended", now())
 
     def _executor(self) -> Executor:
         limits = self._spec.time_limits
@@ -295,4 +299,4 @@ def _one_planned(run: Run, beginning: str) -> PlannedExperiment:
 
 
 def _replays(run: Run, identifier: str) -> Iterator[ExperimentRecord]:
-    return (each.record for each in run.repeats(identifier) if each.purpose == Purpose.REPLAY.value)
+    return (each.record for each in run.repeats(identifier, observations=False) if each.purpose == Purpose.REPLAY.value)

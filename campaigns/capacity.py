@@ -1,4 +1,4 @@
-"""How many sandboxes a machine bears side by side. Pure; what a machine has is asked by campaigns.campaign.
+"""How many sandboxes a machine bears side by side. Pure; what a machine has is asked by campaigns.host.
 
 An experiment mostly waits: for pods to start, for the cluster to come to rest, for clients to go on for a while. So
 cores bear more sandboxes than there are cores, up to the point where golden runs take longer. The number is

@@ -374,7 +374,7 @@ def _group(api_version: str) -> str:
 def _content(fault: dict[str, JSONValue]) -> str:
     """What a fault does, without its reason, as text that two faults share only if they do the same."""
     target = fault.get("target")
-    told = {k: v for k, v in fault.items() if k != "why"} | {"parameters": fault.get("parameters", {})}
+    told = {"times": 1, "reread": False, "parameters": {}} | {k: v for k, v in fault.items() if k != "why"}
     if isinstance(target, dict):
         kind = target.get("kind")
         usual: dict[str, JSONValue] = {

@@ -26,14 +26,19 @@ __all__ = ["MOST_GOLDENS", "Bench"]
 
 MOST_GOLDENS = 100
 """Of a workload, for comparison; of more, every second is left out, then of the rest, and so on. Spreads hardly change
-with more than some dozens, and each takes 0.2 MB and, in every baseline, 0.3 ms."""
-_STALE = 1.25
+with more than some dozens, and each takes 0.2 MB and, in every baseline, 0.7 ms."""
+_STALE, _STALE_LATER, _LATER = 1.25, 2.0, 20
 """While golden runs come in, the baseline is made anew when there are so many times as many: who is believed has to be
-asked of all."""
+asked of all of each other, which takes 0.4 s for 20 and four times that for twice as many, and nobody gets a task
+meanwhile. In the end it is exact."""
 
 
 def _quiet(verdict: Verdict) -> bool:
     return verdict.orchestrator is OrchestratorFailure.NONE and verdict.client is ClientFailure.NONE
+
+
+def _stale(count: int) -> float:
+    return (_STALE if count < _LATER else _STALE_LATER) * count
 
 
 class _Goldens:
@@ -117,7 +122,7 @@ class Bench:
         a canary that never comes look normal. While they are too few for that, from all."""
         runs = list(self._kept(workload).values())
         count, known = self._baselines.get(workload, (-1, None))
-        if known is None or (count != len(runs) and (self._all_in or len(runs) >= _STALE * count)):
+        if known is None or (count != len(runs) and (self._all_in or len(runs) >= _stale(count))):
             believed = runs
             if len(runs) > MIN_GOLDENS:
                 verdicts = judge_goldens(workload, runs)

@@ -52,6 +52,10 @@ def new_folder(folder: Path) -> None:
     if occupied:
         words = "is there and not empty: expected a new folder (choose another name, or delete it)"
         raise InputError([Problem(str(folder), "", words)])
+    try:
+        folder.chmod(0o700)  # one that was there may be anybody's to read
+    except OSError as error:
+        raise InputError([Problem(str(folder), "", f"can't be made private: {error.strerror}")]) from error
 
 
 def write_new(path: Path, text: str) -> None:

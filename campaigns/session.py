@@ -24,6 +24,10 @@ from classifiers.verdict import State
 __all__ = ["Session", "SessionView", "due_confirmations", "missing_tasks"]
 
 
+_MANY = 200
+"""Judging so many again takes seconds, and a person may wonder."""
+
+
 class SessionView(Protocol):
     """Told what came of the experiments."""
 
@@ -44,7 +48,9 @@ def due_confirmations(run: Run, policy: ConfirmPolicy | None) -> list[Task]:
     """Findings of the policy's classes, as often as they are still to be done again, in the order they came."""
     if policy is None:
         return []
-    done = Counter(each.record.planned.id for each in run.repeats() if each.purpose == Purpose.CONFIRM.value)
+    done = Counter(
+        each.record.planned.id for each in run.repeats(observations=False) if each.purpose == Purpose.CONFIRM.value
+    )
     found = [
         record.planned
         for record in run.records(observations=False)
@@ -97,6 +103,9 @@ class Session:
 
     def judge_again(self) -> None:
         """All of it, by the golden runs that there are now; repeats that come later are judged by them, too."""
+        number = len(self._run.finished_ids())
+        if number >= _MANY:
+            self._view.note(f"judging all {number} by all golden runs; left now, `mutineer resume` does it")
         self._bench.all_in()
         rejudge(self._run)
 
@@ -105,14 +114,18 @@ class Session:
             if came is self._kept:
                 return
             if isinstance(came, FailedAttempt):
-                self._run.add_failed_attempt(came.task.planned.id, came.error)
+                if came.task.purpose is Purpose.PLANNED:  # a repeat's own record tells of both
+                    self._run.add_failed_attempt(came.task.planned.id, came.error)
+                    self._tally.failed()
+                self._kept = came
                 first = came.error.partition("\n")[0]
                 self._view.note(f"{came.task.planned.id} is tried again later, for the harness failed: {first}")
             else:
-                self._store(came)
-            self._kept = came
+                record = self._store(came)
+                self._kept = came
+                self._view.finished(record, came.purpose)
 
-    def _store(self, result: Result) -> None:
+    def _store(self, result: Result) -> ExperimentRecord:
         began = self._clock()
         record = self._bench.record(result)
         times = {**record.times, "judging": round(self._clock() - began, 3)}
@@ -122,4 +135,4 @@ class Session:
             self._tally.count(record)
         else:
             self._run.add_repeat(record, result.purpose.value, result.trace)
-        self._view.finished(record, result.purpose)
+        return record

@@ -161,7 +161,10 @@ class Slot:
         self.stage, self.deadline = Stage.ENDING, float("inf")
 
     def gone(self) -> bool:
-        return self.launched is None or self.launched.process.poll() is not None
+        """Whether all of it has ended: the sandbox's first process holds the folder's lock for as long as it is there,
+        and that is the one that may hang in the kernel."""
+        launched = self.launched
+        return launched is None or (launched.process.poll() is not None and outside.is_free(launched.config.folder))
 
     def abandon(self) -> None:
         """It can't be ended: another one takes its place, under another name."""

@@ -35,10 +35,11 @@ class Stop:
             finish()
 
     def ask(self, why: str, *, interrupted: bool = False) -> bool:
-        """False if that is of no use: nobody listens, or it was asked before."""
-        if self._finish is None or self.why is not None:
+        """False if that is of no use: nobody listens, or it was asked before (by a person, after a rule had: that is
+        their first time)."""
+        if self._finish is None or self.interrupted or (self.why is not None and not interrupted):
             return False
-        self.why, self.interrupted = why, interrupted
+        self.why, self.interrupted = self.why or why, interrupted
         self._finish()
         return True
 
@@ -55,6 +56,10 @@ class Tally:
         self._experiments += not record.planned.golden
         self._findings += is_finding(record)
         self._errors = self._errors + 1 if failed else 0
+
+    def failed(self) -> None:
+        """The harness broke under an experiment that is tried again later."""
+        self._errors += 1
 
     def reached(self, seconds: float) -> str | None:
         """Which rule says stop, `seconds` after the start; None if none does."""

@@ -4,6 +4,7 @@ are heard, and what came of it becomes an exit code."""
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from injector.errors import MutineerError
+from injector.errors import InputError, MutineerError
 from mutineer.exit_codes import ExitCode
 
 if TYPE_CHECKING:  # what runs a campaign takes a second to load
@@ -20,7 +21,7 @@ if TYPE_CHECKING:  # what runs a campaign takes a second to load
     from campaigns.store import Run
     from mutineer.live import ClosableView
 
-__all__ = ["Stage", "finished", "stage"]
+__all__ = ["Stage", "finished", "report", "stage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,20 @@ def stage(folder: Path, source: str | None) -> Iterator[Stage]:
                 yield Stage(binaries, view, stop)
     except (KeyboardInterrupt, MutineerError):
         if not there and (folder / "record.sqlite").exists():
-            _say(f"what was finished is kept: mutineer show {folder.name}; go on: mutineer resume {folder.name}")
+            _say(f"what was finished is kept: mutineer show {_named(folder)}; go on: mutineer resume {_named(folder)}")
         elif there and stop.why is not None:
-            _say(f"what was finished is kept; go on: mutineer resume {folder.name}")
+            _say(f"what was finished is kept; go on: mutineer resume {_named(folder)}")
         raise
+
+
+def report(run: Run) -> None:
+    """Writes the report. Where that can't be, it says so: the run is whole without it."""
+    from mutineer.commands.report import write_report
+
+    try:
+        write_report(run)
+    except InputError as error:
+        _say(f"{error}; later: mutineer report {_named(run.folder)}")
 
 
 def finished(run: Run, stop: Stop) -> ExitCode:
@@ -67,14 +78,15 @@ def finished(run: Run, stop: Stop) -> ExitCode:
     from mutineer.commands.show import print_summary
 
     errors = print_summary(run.folder)
-    click.echo(f"report: {(run.folder / 'report.html').resolve()}")
+    if (path := run.folder / "report.html").exists():
+        click.echo(f"report: {path.resolve()}")
     with open_run(run.folder) as again:
         missing = len(missing_tasks(again))
         confirmed = _confirmed(again)
     for line in confirmed:
         click.echo(line)
     if stop.why is not None and missing:
-        _say(f"stopped ({stop.why}), {missing} are missing; go on: mutineer resume {run.folder.name}")
+        _say(f"stopped ({stop.why}), {missing} are missing; go on: mutineer resume {_named(run.folder)}")
     if errors:
         _say(f"{errors} experiments are errors of the harness; their logs are in {run.folder / 'logs'}")
     if stop.interrupted:
@@ -86,8 +98,18 @@ def _confirmed(run: Run) -> list[str]:
     from campaigns.agreement import agreements
     from campaigns.executor import Purpose
 
-    found = agreements(run, Purpose.CONFIRM)
-    return [f"{each.id[:6]} {each.was}: confirmed {each.same} of {each.times}" for each in found]
+    same, times = Counter[str](), Counter[str]()
+    for each in agreements(run, Purpose.CONFIRM):
+        same[each.was] += each.same
+        times[each.was] += each.times
+    return [f"{was}: confirmed {same[was]} of {times[was]}" for was in times]
+
+
+def _named(folder: Path) -> str:
+    """A run as a command takes it."""
+    from campaigns.run_folder import RUNS
+
+    return folder.name if folder.resolve().parent == RUNS.resolve() else str(folder)
 
 
 def _say(words: str) -> None:

@@ -6,6 +6,7 @@ it reads a migrated copy in memory (records of version 1 are of short campaigns:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,7 +37,9 @@ def create_run(folder: Path, spec_text: str, plan: Plan, metadata: Mapping[str, 
         text = plan_to_json(plan)
         write_new(folder / "spec.yaml", spec_text)
         write_new(folder / "plan.json", text)
-        engine = open_engine(folder / "record.sqlite", "rwc")
+        database = folder / "record.sqlite"
+        os.close(os.open(database, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # what SQLite makes is anybody's
+        engine = open_engine(database, "rw")
         with transaction(engine, folder) as connection:
             t.schema.create_all(connection)
             connection.execute(t.schema_version.insert().values(version=t.VERSION, made_by=t.MADE_BY))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from mutineer.carrying_out import finished, stage
+from mutineer.carrying_out import finished, report, stage
 from mutineer.completing import complete_runs
 
 __all__ = ["command"]
@@ -29,7 +29,6 @@ def command(run: str, parallelism: int | None, confirm: bool, mixed_versions: bo
     """
     from campaigns.campaign import Overrides, resume_campaign
     from campaigns.run_folder import find_run
-    from mutineer.commands.report import write_report
 
     folder, overrides = find_run(run), Overrides(parallelism=parallelism, confirm=confirm)
     with (
@@ -38,5 +37,5 @@ def command(run: str, parallelism: int | None, confirm: bool, mixed_versions: bo
             folder, on.assets, on.view, overrides=overrides, mixed_versions=mixed_versions, stop=on.stop
         ) as resumed,
     ):
-        write_report(resumed)
+        report(resumed)
     return finished(resumed, on.stop)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from injector.errors import InputError, Problem
-from mutineer.carrying_out import finished, stage
+from mutineer.carrying_out import finished, report, stage
 from mutineer.completing import complete_specs
 from mutineer.exit_codes import ExitCode
 
@@ -51,7 +51,6 @@ def campaign(spec: Path, name: str | None, source: str | None, overrides: Overri
     from campaigns.run_folder import RUNS
     from campaigns.spec import load_preset, load_spec, presets
     from mutineer.commands.record import recordings_for
-    from mutineer.commands.report import write_report
 
     preset = str(spec) in presets()
     if not preset and not spec.exists():
@@ -73,7 +72,7 @@ def campaign(spec: Path, name: str | None, source: str | None, overrides: Overri
             overrides=overrides,
             stop=on.stop,
         ) as run:
-            write_report(run)
+            report(run)
     return finished(run, on.stop)
 
 

@@ -56,6 +56,7 @@ __all__ = [
     "enter_command",
     "find",
     "find_running",
+    "is_free",
     "launch",
     "logs_of",
     "pid_of",
@@ -379,7 +380,7 @@ def find(name: str) -> tuple[SandboxConfig, int]:
 
 def _look(folder: Path) -> Running | None:
     try:
-        if _free(folder):
+        if is_free(folder):
             return None
         written = folder / "config.json"
         config, age_s = SandboxConfig.from_json(written.read_text()), time.time() - written.stat().st_mtime
@@ -407,7 +408,7 @@ def _read(file: Path) -> str | None:
 
 def running() -> list[str]:
     """Names of the sandboxes that run."""
-    return [folder.name for folder in sorted(root().iterdir()) if folder.is_dir() and not _free(folder)]
+    return [folder.name for folder in sorted(root().iterdir()) if folder.is_dir() and not is_free(folder)]
 
 
 def enter_command(
@@ -474,7 +475,7 @@ def down(name: str) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     try:
-        wait_for(lambda: _free(folder), within_s=10, what="its end")
+        wait_for(lambda: is_free(folder), within_s=10, what="its end")
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -509,10 +510,10 @@ def reap() -> list[str]:
 def _is_left_over(folder: Path) -> bool:
     """Whether nobody has it: without a lock it may just be between `prepare` and `launch` of another process."""
     launched = (folder / "lock").exists() or time.time() - folder.stat().st_mtime > _LAUNCH_WITHIN_S
-    return launched and _free(folder)
+    return launched and is_free(folder)
 
 
-def _free(folder: Path) -> bool:
+def is_free(folder: Path) -> bool:
     try:
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -530,7 +531,7 @@ def _remove_when_free(folder: Path) -> None:
     if (child := _background.pop(folder.name, None)) is not None:
         child.wait(10)
     try:
-        wait_for(lambda: _free(folder), within_s=10, what=f"the processes of {folder.name} to end")
+        wait_for(lambda: is_free(folder), within_s=10, what=f"the processes of {folder.name} to end")
     except TimeoutError as error:
         raise ClusterError(str(error)) from None
     shutil.rmtree(folder, ignore_errors=True)

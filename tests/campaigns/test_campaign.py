@@ -259,3 +259,48 @@ def test_an_experiment_that_is_not_in_the_plan_is_refused_in_words(made: Made) -
         replay_experiment(made.folder, "zz", made.assets, made.view, engine=made.engine)
     with pytest.raises(InputError, match=r"no one experiment '' in .*: 6 experiments begin so: "):
         replay_experiment(made.folder, "", made.assets, made.view, engine=made.engine)
+
+
+def test_a_run_that_was_left_while_all_was_judged_again_is_judged_by_a_resume(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("campaigns.session.rejudge", _interrupted)
+        made.run()
+    done = len(made.engine.done)
+    with made.resume() as run:
+        assert len(made.engine.done) == done and "ended" in run.metadata
+        assert all(record.verdict.state is State.JUDGED for record in run.records(observations=False))
+    with pytest.raises(InputError, match="nothing is missing"):
+        made.resume()
+
+
+def _interrupted(run: Run) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_replay_of_an_unfinished_run_does_not_end_it_and_no_stop_rule_holds_for_it(made: Made) -> None:
+    text = SPEC + "stop: {experiments: 1}\n"
+    with made.run(text) as run:
+        first = next(record.planned.id for record in run.records(observations=False) if not record.planned.golden)
+        assert missing_tasks(run)
+    made.engine.repeated = iter([STALLED] * 3)
+    done = replay_experiment(made.folder, first, made.assets, made.view, times=3, stop=Stop(), engine=made.engine)
+    assert len(done.again) == 3
+    with open_run(made.folder) as run:
+        assert "ended" not in run.metadata
+
+
+def test_experiments_in_which_the_harness_failed_for_the_first_time_count_as_errors_in_a_row(made: Made) -> None:
+    made.engine._result = lambda task, number: FailedAttempt(task, "no space")  # type: ignore[method-assign]
+    with made.run(SPEC + "stop: {errors: 2}\n") as run:
+        assert len(made.engine.done) == 2 and len(run.failed_attempts()) == 2
+    assert made.stop.why == "stop.errors: the harness failed in 2 experiments in a row"
+
+
+def test_ctrl_c_after_a_rule_is_the_first_ctrl_c() -> None:
+    stop, asked = Stop(), list[str]()
+    stop.listen(lambda: asked.append("finish"))
+    assert stop.ask("stop.after: 2 h are over") and stop.ask("Ctrl-C", interrupted=True)
+    assert stop.why == "stop.after: 2 h are over" and stop.interrupted and len(asked) == 2
+    assert not stop.ask("Ctrl-C", interrupted=True), "the second is for whoever raises"

@@ -67,7 +67,10 @@ def _signs(history: History, namespace: str) -> list[str]:
                 if bad.get(name) == status:
                     reason = condition.get("reason")
                     signs.append(f"{kind} {stored.who.name}: condition {name}={status} ({reason})")
+    told = {write.key for write in history.writes}  # what was told before time zero is no sign of the fault
     for stored in history.objects("Event", namespace):
+        if stored.key not in told:
+            continue
         event = stored.tree or {}
         about = event.get("involvedObject") or {}
         if event.get("type") == "Warning" and about.get("namespace") == namespace:

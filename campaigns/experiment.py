@@ -104,6 +104,7 @@ class Experiment:
         self._before: tuple[ProbeSeries, ...] = ()
         self._began = self._await_by = 0.0
         self._trace: Trace | None = None
+        self._armed = False
 
     @property
     def _in_flight(self) -> bool:
@@ -119,10 +120,15 @@ class Experiment:
 
     def run(self) -> Observation:
         """Runs it and returns everything that was seen."""
-        user = User(self._cluster.kubeconfig)
-        health = {component.name: component for component in self._cluster.health()}
-        try:
+        with contextlib.ExitStack() as ends:
+            user = User(self._cluster.kubeconfig)
+            ends.callback(user.close)
+            for channel in self._record:
+                ends.callback(self._cluster.forwarder(channel).disarm)
+            if self._in_flight:
+                ends.callback(self._forwarder.disarm)
             r0 = self._prepare(user)
+            health = {component.name: component for component in self._cluster.health()}
             if self._rule is not None and self._in_flight and not self._rule.reread and not self._unclean:
                 self._arm(self._rule)
             self._begin_recording()
@@ -130,12 +136,6 @@ class Experiment:
             self._before = tuple(_since_zero(series, self._began) for series in self._before)
             with History(self._keyspace, self._baseline, r0=r0, began=self._began) as history:
                 return self._observe(history, user, health)
-        finally:
-            if self._in_flight:
-                self._forwarder.disarm()
-            for channel in self._record:
-                self._cluster.forwarder(channel).disarm()
-            user.close()
 
     @property
     def baseline(self) -> Mapping[str, Stored]:
@@ -193,6 +193,7 @@ class Experiment:
 
     def _arm(self, rule: Rule) -> None:
         self._forwarder.arm(rule, baseline=self._known())
+        self._armed = True
 
     def _known(self) -> list[tuple[bytes, bytes]]:
         return sorted((key.encode(errors="surrogateescape"), each.value) for key, each in self._baseline.items())
@@ -242,7 +243,7 @@ class Experiment:
             user_errors=(*told, *end.signs),
             caps=_caps(self._cluster, self._keyspace, history),
             user_asked=self._rule is None or self._users_own(self._rule),
-            blind=blind,
+            blind=(*blind, *(f"canary: {words}" for words in canary.blind)),
             unclean=self._unclean,
             undecodable=history.undecodable(),
             events=events,
@@ -372,7 +373,7 @@ class Experiment:
             self._milestones["traffic"] = 0.0 if clients.served_from_start() else clients.first_ok_s()
 
     def _collect_firings(self) -> None:
-        if self._in_flight:
+        if self._in_flight and self._armed:  # else what is collected is of the rule before
             collected = self._forwarder.collect()
             self._firings, self._near_misses = collected.firings, collected.near_misses
         elif self._rule is not None and self._rule.channel is Channel.AT_REST_WRITE and self._firings:
@@ -414,8 +415,8 @@ def _not_prepared(
 
 
 def _since_zero(series: ProbeSeries, zero: float) -> ProbeSeries:
-    """A series with times since `zero` instead of time.monotonic()."""
-    samples = tuple(dataclasses.replace(sample, at_s=sample.at_s - zero) for sample in series.samples)
+    """A series with times since `zero` instead of time.monotonic(), to a tenth of a millisecond as all of them."""
+    samples = tuple(dataclasses.replace(sample, at_s=round(sample.at_s - zero, 4)) for sample in series.samples)
     return dataclasses.replace(series, samples=samples)
 
 

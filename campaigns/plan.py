@@ -116,6 +116,9 @@ def _drawn(
     if missing:
         raise InputError(f"a sample is drawn from recordings; there is none of {', '.join(missing)}")
     drawn = draw(spec.sample, {workload: recordings[workload] for workload in spec.workloads}, seed=spec.seed)
+    if not drawn.faults:
+        why = "; ".join(f"{each.number} {each.workload}, {each.channel}: {each.why}" for each in drawn.left_out)
+        raise InputError(f"sample: there is no such fault to draw{f'; left out: {why}' if why else ''}")
     made = [_sampled(spec.cluster, each) for each in drawn.faults]
     twice = [each.stratum for each in made if each.id in named]
     strata = tuple(

@@ -255,6 +255,10 @@ class CampaignSpec(Model):
         short = [f"{w.name} needs {w.nodes}" for w in self.known_workloads if w.nodes > self.cluster.nodes]
         if short:
             raise ValueError(f"cluster.nodes is {self.cluster.nodes}, but {', '.join(short)}")
+        there = {f"node-{number}" for number in range(1, self.cluster.nodes + 1)}
+        other = [f"{w.name} names {node}" for w in self.known_workloads for node in w.named_nodes if node not in there]
+        if other:
+            raise ValueError(f"the cluster has node-1 to node-{self.cluster.nodes}, but {', '.join(other)}")
         return self
 
     @model_validator(mode="after")

@@ -186,9 +186,12 @@ def _nothing_wrong(observation: Observation, baseline: Baseline) -> str:
     counts = ", ".join(
         f"{n} {kind}" for kind, n in sorted(observation.final_counts.items()) if kind not in numbers.VOLATILE_KINDS
     )
+    down = [c.name for c in observation.components if not c.alive or c.ready is False]
+    new = ", ".join(name for name in down if name not in baseline.unready)
     return (
         f"none: {ready_pods(observation)} pods ready (golden {golden}); {counts or 'no objects'} as in golden runs; "
-        f"every milestone within golden times; the canary came right; components up"
+        f"every milestone within golden times; the canary came right; "
+        f"{f'down, but of no consequence so far: {new}' if new else 'components up'}"
     )
 
 

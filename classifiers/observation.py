@@ -111,11 +111,13 @@ class CanaryRecord:
     stages  seconds from the canary's start to `created`, `pod-created`, `pod-scheduled`, `pod-ready`, `endpoints`,
             `traffic` (HTTP 200 through its ClusterIP from every node); None where the deadline passed first
     error   what the API said if the canary could not even be created
+    blind   which of its clients could not see, in words; also in Observation.blind
     """
 
     stages: Mapping[str, float | None]
     deadline_s: float
     error: str | None = None
+    blind: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

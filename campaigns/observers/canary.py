@@ -42,15 +42,15 @@ def run_canary(
     if created:
         stages["created"] = time.monotonic() - began
     prober = Prober(cluster, [ServicePath(history, ServiceName(CANARY_NAMESPACE, _NAME))], began=began, without=without)
-    prober.start()
     try:
+        prober.start()
         for name, reached in _conditions(history, prober).items():
             if not history.wait(reached, deadline=began + deadline_s):
                 break
             stages[name] = time.monotonic() - began
     finally:
         prober.stop()
-    return CanaryRecord(stages=stages, deadline_s=deadline_s, error=error)
+    return CanaryRecord(stages=stages, deadline_s=deadline_s, error=error, blind=prober.blind)
 
 
 def _conditions(history: History, prober: Prober) -> dict[str, Callable[[], bool]]:

@@ -13,9 +13,12 @@ from campaigns.observers.paths import paths_to
 from campaigns.observers.probes import Prober
 from campaigns.observers.stored import service_address
 from campaigns.workloads.workload import Workload
-from classifiers.observation import Observation, ProbeSeries
+from classifiers.observation import Observation, ProbeKind, ProbeSeries
 
 __all__ = ["Clients"]
+
+
+_BOTH = (ProbeKind.HTTP, ProbeKind.DNS)
 
 
 class Clients(Prober):
@@ -40,15 +43,15 @@ class Clients(Prober):
         return bool(self._before) and {str(s) for s in self._services} <= {series.service for series in self._before}
 
     def all_ok_s(self) -> float | None:
-        """When the last of the nodes first got an answer of the last of those services that there are now; None while
-        one has not, 0 where there is no service."""
+        """When the last of the nodes first got an answer of the last of those services that there are now, and their
+        addresses by name; None while one has not, 0 where there is no service."""
         there = [s for s in self._services if service_address(self._history, s.name, s.namespace) is not None]
-        firsts = [self.first_ok_s(str(service)) for service in there]
+        firsts = [self.first_ok_s(str(service), kinds=_BOTH) for service in there]
         return None if None in firsts else max((f for f in firsts if f is not None), default=0.0)
 
     def since_ok(self) -> tuple[ProbeSeries, ...]:
         """What was seen from when all services that answer did so, on every node; nothing of one that never did."""
-        firsts = {str(service): self.first_ok_s(str(service)) for service in self._services}
+        firsts = {str(service): self.first_ok_s(str(service), kinds=_BOTH) for service in self._services}
         since = max((first for first in firsts.values() if first is not None), default=None)
         if since is None:
             return ()

@@ -126,7 +126,8 @@ def _event(event: Mapping[str, Any], code: int, zero_s: float) -> AuditEvent:
     about = event.get("objectRef") or {}
     named = "/".join(str(about[key]) for key in ("namespace", "name") if about.get(key))
     what = "/".join(str(about[key]) for key in ("resource", "subresource") if about.get(key))
-    asked = datetime.fromisoformat(str(event["requestReceivedTimestamp"])).timestamp()
+    received = event.get("requestReceivedTimestamp")
+    asked = datetime.fromisoformat(str(received)).timestamp() if received else zero_s
     return AuditEvent(
         at_s=round(asked - zero_s, 4),
         user=str((event.get("user") or {}).get("username", "")),

@@ -81,13 +81,19 @@ class Prober:
 
     def stop(self) -> None:
         self._stop.set()
-        for thread in self._threads:
+        for client, thread in zip(self._clients, self._threads, strict=True):
             thread.join(2 * TIMEOUT_S + 1)
+            if thread.is_alive():
+                client.blind = f"the client on {client.node} does not end"
+
+    @property
+    def blind(self) -> tuple[str, ...]:
+        """Which clients could not see, in words."""
+        return tuple(f"probe from {c.node}: {c.blind}" for c in self._clients if c.blind)
 
     def add_to(self, observation: Observation) -> Observation:
         """With the series, and why one is blind."""
-        blind = tuple(f"probe from {c.node}: {c.blind}" for c in self._clients if c.blind)
-        return replace(observation, probes=self.series(), blind=(*observation.blind, *blind))
+        return replace(observation, probes=self.series(), blind=(*observation.blind, *self.blind))
 
     def series(self) -> tuple[ProbeSeries, ...]:
         """All that was seen so far, by node."""
@@ -103,10 +109,12 @@ class Prober:
             for series in client.series
         )
 
-    def first_ok_s(self, service: str | None = None) -> float | None:
+    def first_ok_s(
+        self, service: str | None = None, *, kinds: Collection[ProbeKind] = (ProbeKind.HTTP,)
+    ) -> float | None:
         """When the last of the nodes first got an answer of that Service, or of the last of all; None while one has
         not."""
-        asked = [s for c in self._clients for s in c.series if s.path.kind is ProbeKind.HTTP]
+        asked = [s for c in self._clients for s in c.series if s.path.kind in kinds]
         firsts = [s.first_ok_s for s in asked if service is None or s.path.service == service]
         return None if not firsts or None in firsts else max(f for f in firsts if f is not None)
 
@@ -115,6 +123,8 @@ class Prober:
             self._cluster.on_node(client.node, lambda: self._loop(client))
         except OSError as error:
             client.blind = f"no client on {client.node}: {error}"
+        except Exception as error:  # noqa: BLE001 - the border of a thread: an observer is blind in words, never silently
+            client.blind = f"the client on {client.node} ended: {error!r}"
 
     def _loop(self, client: _Client) -> None:
         asker = Asker()

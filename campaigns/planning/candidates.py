@@ -181,8 +181,8 @@ class _Making:
         return next((identity for identity, _ in known if identity != who.identity), None)
 
     def _other(self, site: Site, leaf: Leaf) -> dict[str, JSONValue] | None:
-        """Another object's value of the same field, if one has another. It is named as a value where the field has
-        the same few values in every run, so that it is known to be another; by its object where it is always new."""
+        """Another object's value of the same field, if one has another. It is named by its object: a value such as a
+        UID is another one in each cluster."""
         who = site.subject
         if not leaf.told:
             return None
@@ -190,10 +190,8 @@ class _Making:
             found = leaves.get(leaf.path)
             if identity == who.identity or found is None or found.type != leaf.type or found.value == leaf.value:
                 continue
-            if site.varying is None:
+            if not site.varying or found.value not in site.varying:  # else they may be the same in some run
                 return {"object": identity}
-            if found.value not in site.varying:
-                return {"value": found.value}
         return None
 
 

@@ -94,7 +94,7 @@ _VALUES: Mapping[str, Callable[[str, Candidate], str]] = {
     "role": lambda _, candidate: candidate.role,
     "dependency": lambda _, candidate: _dependency(candidate),
     "kind": lambda _, candidate: candidate.site.subject.kind,
-    "operation": lambda _, candidate: candidate.site.operation or "stored",
+    "operation": lambda _, candidate: (candidate.site.operation or "stored").replace("/", "-"),
 }
 
 

@@ -53,7 +53,11 @@ CONFIG_CHANGE = Workload(
             why="roll out with the new config",
         ),
     ),
-    done=(RolledOut(str(_WEB)), Field(str(_CONFIG), "data[greeting]", "good evening")),
+    done=(
+        Field(str(_WEB), "spec.template.metadata.annotations[config]", "2"),
+        RolledOut(str(_WEB)),
+        Field(str(_CONFIG), "data[greeting]", "good evening"),
+    ),
     services=(ServiceName("default", "web"),),
     wanted_pods=_REPLICAS,
 )

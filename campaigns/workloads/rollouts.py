@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from campaigns.workloads.goals import RolledOut
+from campaigns.workloads.goals import Field, RolledOut
 from campaigns.workloads.objects import deployment, ending_gently, service
 from campaigns.workloads.steps import Create, ObjectName, Patch, PatchType, Wait
 from campaigns.workloads.workload import ServiceName, Workload
@@ -31,6 +31,11 @@ def _updated(version: str) -> Patch:
     return Patch(_WEB, {"spec": {"template": {"spec": {"containers": [container]}}}}, why=f"version {version}")
 
 
+def _is_of(version: str) -> Field:
+    """Without it a rollout that was asked for and lost would be done before it began."""
+    return Field(str(_WEB), "spec.template.spec.containers[0].env[0].value", version)
+
+
 _FIRST = (Create(_of_version("1")), Create(service("web", "default")))
 
 ROLLING_UPDATE = Workload(
@@ -39,7 +44,7 @@ ROLLING_UPDATE = Workload(
     prepare=_FIRST,
     ready=(_ROLLED_OUT,),
     steps=(_updated("2"),),
-    done=(_ROLLED_OUT,),
+    done=(_is_of("2"), _ROLLED_OUT),
     services=(ServiceName("default", "web"),),
     wanted_pods=_REPLICAS,
 )
@@ -48,7 +53,7 @@ ROLLBACK = Workload(
     name="rollback",
     summary=f"A Deployment of {_REPLICAS} pods is taken back to its earlier version, whose ReplicaSet is still there",
     prepare=(*_FIRST, Wait(_ROLLED_OUT), _updated("2")),
-    ready=(_ROLLED_OUT,),
+    ready=(_is_of("2"), _ROLLED_OUT),
     # what `kubectl rollout undo` sends (kubectl v0.36.3, pkg/polymorphichelpers/rollback.go, getDeploymentPatch)
     steps=(
         Patch(
@@ -58,7 +63,7 @@ ROLLBACK = Workload(
             why="undo the rollout",
         ),
     ),
-    done=(_ROLLED_OUT,),
+    done=(_is_of("1"), _ROLLED_OUT),
     services=(ServiceName("default", "web"),),
     wanted_pods=_REPLICAS,
 )

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from campaigns.clusters.actions import Action
-from campaigns.workloads.goals import Goal
-from campaigns.workloads.steps import Step, ToNode, asked_for
+from campaigns.workloads.goals import Goal, PodsReady
+from campaigns.workloads.steps import Step, ToNode, Wait, asked_for
 
 __all__ = ["ServiceName", "Workload"]
 
@@ -70,6 +70,15 @@ class Workload:
             if isinstance(step, ToNode):
                 (lost.add if step.action in _OFF else lost.discard)(step.node)
         return frozenset(lost)
+
+    @property
+    def named_nodes(self) -> tuple[str, ...]:
+        """Nodes that its steps or goals name."""
+        steps = (*self.prepare, *self.steps)
+        goals = (*self.ready, *self.done, *(step.goal for step in steps if isinstance(step, Wait)))
+        named = [step.node for step in steps if isinstance(step, ToNode)]
+        named += [goal.not_on for goal in goals if isinstance(goal, PodsReady) and goal.not_on]
+        return tuple(dict.fromkeys(named))
 
     def pods_on(self, nodes: int) -> int:
         """Pods that its user asks for in the end, in a cluster of so many nodes."""

@@ -28,7 +28,9 @@ def detect(observation: Observation, baseline: Baseline) -> Symptom | None:
     ready, golden = ready_pods(observation), baseline.ready_pods
     if golden is not None and ready < golden.low:
         unready = [
-            f"{p.identity} {p.phase}{' on ' + p.node if p.node else ''}" for p in observation.pods if not p.ready
+            f"{p.identity} {p.phase}{' on ' + p.node if p.node else ''}"
+            for p in observation.pods
+            if not p.ready and p.phase != "Succeeded"
         ]
         which = (
             f" (not ready: {', '.join(unready[:_SHOWN])}{', …' if len(unready) > _SHOWN else ''})" if unready else ""

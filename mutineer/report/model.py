@@ -366,7 +366,7 @@ def _notes(seen: Observation) -> tuple[tuple[str, tuple[str, ...]], ...]:
         ("Objects of the workload", counts),
         ("Objects that could not be decoded", seen.undecodable),
         ("Caps of the host guard that were hit", seen.caps),
-        ("What could not be seen", seen.blind),
+        ("What could not be seen", (*seen.blind, *seen.missing)),
         ("Messages that almost matched", misses),
     )
     return tuple((topic, texts) for topic, texts in topics if texts)

@@ -55,3 +55,10 @@ def test_conditions_that_tell_of_trouble_and_warnings_are_signs() -> None:
         "HorizontalPodAutoscaler h: condition ScalingActive=False (R)",
         "warning event BackOff on a Pod",
     )
+
+
+def test_a_warning_from_before_time_zero_is_no_sign_of_the_fault() -> None:
+    about = {"kind": "Pod", "namespace": "default"}
+    before = state(thing("Event", "e", type="Warning", reason="Unhealthy", involvedObject=about))
+    before.writes.clear()
+    assert EndState.of(before, ("default",)).signs == ()

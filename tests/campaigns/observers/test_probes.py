@@ -164,3 +164,13 @@ def test_a_node_that_can_not_be_entered_is_blind_in_words_and_has_no_traffic() -
     assert b == ProbeSeries(service="web", vantage="b", samples=(), blind=why)
     added = prober.add_to(observation(blind=("etcd history: gone",)))
     assert added.probes == (a, b) and added.blind == ("etcd history: gone", f"probe from b: {why}")
+
+
+def test_a_client_that_breaks_is_blind_in_words() -> None:
+    def broken() -> tuple[str, int]:
+        raise ValueError("no such thing")
+
+    with probing(Nodes(["a"]), Way(broken)) as prober:
+        wait_until(lambda: bool(prober.blind), within_s=5, what="the client's end")
+        stopped(prober)
+    assert prober.blind == ("probe from a: the client on a ended: ValueError('no such thing')",)

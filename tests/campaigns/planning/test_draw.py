@@ -215,3 +215,17 @@ def test_what_the_recording_does_not_have_can_not_be_shown() -> None:
 
     with pytest.raises(FaultError, match="the recording has no Pod/default/nobody"):
         preview(replace(rule, target=replace(rule.target, identity="Pod/default/nobody")), Traffic(recording))
+
+
+def test_another_object_s_value_is_named_by_its_object_for_a_uid_is_another_one_in_each_cluster() -> None:
+    made = planned(asking(200, models=["value-set"], targets={"roles": ["dependency"]}))
+    told = [each.rule.parameters for each in made.experiments if each.rule is not None]
+    assert sum("object" in parameters for parameters in told) > 20
+    assert all(set(parameters) in ({"object"}, {"extreme"}) for parameters in told)
+
+
+def test_a_sample_that_nothing_is_left_of_is_refused_in_words() -> None:
+    with pytest.raises(InputError, match="sample: there is no such fault to draw"):
+        planned(asking(targets={"kinds": ["Gateway"]}))
+    with pytest.raises(InputError, match=r"at rest nothing is on its way"):
+        planned(asking(channels=["at-rest-write"], models=["drop"]))

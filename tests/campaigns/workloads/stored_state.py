@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any, cast
 
 from campaigns.observers.history import History, StoredObject
@@ -18,6 +19,7 @@ class _State:
 
     def __init__(self, objects: list[StoredObject]) -> None:
         self._objects = objects
+        self.writes = [SimpleNamespace(key=stored.key) for stored in objects]
 
     def of_kind(self, kind: str) -> list[StoredObject]:
         return [stored for stored in self._objects if stored.who.kind == kind]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from campaigns.cluster_spec import FURNITURE
 from campaigns.clusters.actions import Action
 from campaigns.clusters.sandbox.cri.images import BUILT_IN
 from campaigns.workloads import WORKLOADS, Workload
-from campaigns.workloads.goals import PodsReady, RolledOut
+from campaigns.workloads.goals import PodsReady, RolledOut, missing
 from campaigns.workloads.steps import Create, ObjectName, Patch, ToNode
+from tests.campaigns.workloads.stored_state import state
 
 ALL = [WORKLOADS[name] for name in WORKLOADS]
 EACH = pytest.mark.parametrize("workload", ALL, ids=lambda workload: workload.name)
@@ -73,3 +76,16 @@ def test_a_node_that_is_switched_off_is_lost_unless_it_is_switched_on_again() ->
 def test_pods_wanted_on_every_node_follow_the_number_of_nodes() -> None:
     assert [WORKLOADS["daemonset"].pods_on(nodes) for nodes in (1, 3)] == [1, 3]
     assert WORKLOADS["deploy"].pods_on(10) == 6
+
+
+@pytest.mark.parametrize("name", ["rolling-update", "rollback", "config-change"])
+def test_a_rollout_that_is_asked_for_and_lost_is_not_done(name: str) -> None:
+    workload = WORKLOADS[name]
+    text = json.dumps(created(workload)["Deployment/default/web"].manifest)
+    if name == "rollback":  # its second version is what it goes back from
+        text = text.replace('"name": "VERSION", "value": "1"', '"name": "VERSION", "value": "2"')
+    web = json.loads(text)
+    there = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
+    stored = state(web | {"status": dict.fromkeys(there, web["spec"]["replicas"])})
+    assert RolledOut("Deployment/default/web").holds(stored)
+    assert str(workload.done[0]) in missing(workload.done, stored)

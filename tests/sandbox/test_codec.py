@@ -76,8 +76,9 @@ SITE = "/registry/demo.mutineer.dev/sites/default/shop"
 """The cluster's feature gate has custom resources stored as CBOR."""
 COMPONENTS_OWN = ("/registry/ranges/", "/registry/masterleases/", "/registry/peerserverleases/")
 """What kube-apiserver keeps there for itself: no client can ask for it."""
-CHANGES = ("/registry/events/", "/registry/leases/")
-"""What is written again and again: asked a moment later the API may say something newer."""
+CHANGES = ("/registry/events/", "/registry/leases/", "/registry/horizontalpodautoscalers/")
+"""What is written again and again (the last every 2 s in profile `fast`): asked a moment later the API may say something
+newer."""
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ SITE = "/registry/demo.mutineer.dev/sites/default/shop"
 COMPONENTS_OWN = ("/registry/ranges/", "/registry/masterleases/", "/registry/peerserverleases/")
 """What kube-apiserver keeps there for itself: no client can ask for it."""
 CHANGES = ("/registry/events/", "/registry/leases/", "/registry/horizontalpodautoscalers/")
-"""What is written again and again (the last every 2 s in profile `fast`): asked a moment later the API may say something
+"""What is written again and again (the last every 2 s in profile `fast`): asked a moment later the API may say what is
 newer."""
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from campaigns.gate import Check, Gate, Outcome
@@ -181,6 +181,7 @@ def test_a_run_without_experiments_is_an_empty_list() -> None:
 
 
 @given(st.text())
+@example("\r")
 def test_whatever_is_said_the_xml_is_well_formed_and_says_it(said: str) -> None:
     made = verdict("stall", reasons=(said,))
     case = only(written(experiment(made, why=said), name=said, started=said))

@@ -40,14 +40,9 @@ def agreement(first: ExperimentRecord, again: Iterable[ExperimentRecord]) -> Agr
 
 def agreements(run: Run, purpose: Purpose) -> list[Agreement]:
     """Of every experiment of a run with such repeats, in the order they were first done again."""
-    classes: dict[str, list[str]] = {}
+    again: dict[str, list[ExperimentRecord]] = {}
     for repeat in run.repeats(observations=False):
         if repeat.purpose == purpose.value:
-            classes.setdefault(repeat.record.planned.id, []).append(class_of(repeat.record))
-    first = {r.planned.id: r for r in run.records(observations=False) if r.planned.id in classes} if classes else {}
-    return [
-        Agreement(id=name, was=was, same=again.count(was), times=len(again), again=tuple(again))
-        for name, again in classes.items()
-        if name in first
-        for was in (class_of(first[name]),)
-    ]
+            again.setdefault(repeat.record.planned.id, []).append(repeat.record)
+    first = {r.planned.id: r for r in run.records(observations=False) if r.planned.id in again} if again else {}
+    return [agreement(first[name], records) for name, records in again.items() if name in first]

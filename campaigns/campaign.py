@@ -290,12 +290,8 @@ def _differences(run: Run, assets: Assets, mixed: bool) -> list[str]:
 
 
 def _one_planned(run: Run, beginning: str) -> PlannedExperiment:
-    matching = [planned for planned in run.plan.experiments if planned.id.startswith(beginning)]
-    if len(matching) != 1:
-        some = ", ".join(planned.id for planned in matching[:5])
-        what = f"{len(matching)} experiments begin so: {some}" if matching else "none begins so"
-        raise InputError(f"no one experiment {beginning!r} in {run.folder}: {what}")
-    return matching[0]
+    identifier = run.one_planned_id(beginning)
+    return next(planned for planned in run.plan.experiments if planned.id == identifier)
 
 
 def _replays(run: Run, identifier: str) -> Iterator[ExperimentRecord]:

@@ -33,7 +33,7 @@ from campaigns.store.rows import (
 from campaigns.store.traces import Traces
 from campaigns.store.values import Count, Judgement, Repeat, Session
 from classifiers.verdict import Activation, ClientFailure, OrchestratorFailure, State
-from injector.errors import StoreError
+from injector.errors import InputError, StoreError
 from injector.rules import JSONValue
 
 __all__ = ["PURPOSES", "Run"]
@@ -172,6 +172,14 @@ class Run:
         query = sa.select(t.planned.c.id).where(t.planned.c.id.startswith(beginning, autoescape=True))
         with self._reading() as connection:
             return tuple(connection.scalars(query.order_by(t.planned.c.seq)))
+
+    def one_planned_id(self, beginning: str) -> str:
+        """The one id that begins so. InputError if none does, or several do."""
+        matching = self.planned_ids(beginning)
+        if len(matching) != 1:
+            what = f"{len(matching)} experiments begin so: {', '.join(matching[:5])}" if matching else "none begins so"
+            raise InputError(f"no one experiment {beginning!r} in {self.folder}: {what}")
+        return matching[0]
 
     def counts(self) -> tuple[Count, ...]:
         """How many experiments have which classes by their latest judgement: one question, whatever their number."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from injector.errors import InputError, Problem
 from mutineer.carrying_out import finished, report, stage
 from mutineer.completing import complete_specs
 from mutineer.exit_codes import ExitCode
@@ -49,15 +48,10 @@ def campaign(spec: Path, name: str | None, source: str | None, overrides: Overri
     it make the exit code ENVIRONMENT; findings do not."""
     from campaigns.campaign import run_campaign
     from campaigns.run_folder import RUNS
-    from campaigns.spec import load_preset, load_spec, presets
+    from mutineer.commands.plan import load
     from mutineer.commands.record import recordings_for
 
-    preset = str(spec) in presets()
-    if not preset and not spec.exists():
-        known = f"there is no such file; presets are: {', '.join(presets())}; `mutineer schema spec` describes the file"
-        raise InputError([Problem(str(spec), "", known)])
-    loaded, text = load_preset(str(spec)) if preset else load_spec(spec)
-    beside = None if preset else spec.parent
+    loaded, text, beside = load(spec)
     folder = RUNS / (name or _free_name(loaded.name))
     with stage(folder, source) as on:
         recordings = recordings_for(loaded, on.assets, beside=beside or Path.cwd(), tell=on.view.note)

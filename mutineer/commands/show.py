@@ -73,13 +73,10 @@ def _one(run: Run, record: ExperimentRecord) -> dict[str, JSONValue]:
 
 
 def _find(run: Run, beginning: str) -> ExperimentRecord:
-    matching = run.planned_ids(beginning)
-    if len(matching) != 1:
-        what = f"{len(matching)} experiments begin so: {', '.join(matching[:5])}" if matching else "none begins so"
-        raise InputError(f"no one experiment {beginning!r} in {run.folder}: {what}")
-    record = run.record(matching[0])
+    identifier = run.one_planned_id(beginning)
+    record = run.record(identifier)
     if record is None:
-        raise InputError(f"experiment {matching[0]} of {run.folder} is planned, but not finished")
+        raise InputError(f"experiment {identifier} of {run.folder} is planned, but not finished")
     return record
 
 

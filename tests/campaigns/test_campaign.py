@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from campaigns import campaign, rejudging
+from campaigns import campaign, host, rejudging
 from campaigns.agreement import agreement, agreements
 from campaigns.campaign import Overrides, replay_experiment, resume_campaign, run_campaign
 from campaigns.executor import FailedAttempt, Purpose, Result, Task
+from campaigns.host import Host
 from campaigns.record import ExperimentRecord
 from campaigns.session import missing_tasks
 from campaigns.spec import parse_spec
@@ -131,6 +132,10 @@ class Versioned(dict[str, Path]):
 
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
+    """On a machine that bears four sandboxes."""
+    monkeypatch.setattr(Host, "this", classmethod(lambda cls: cls(2, 24 << 30, "6", "3.11")))
+    monkeypatch.setattr(host, "available_bytes", lambda: 20 << 30)
+    monkeypatch.setattr(host, "inotify_free", lambda: 400)
     monkeypatch.setattr(campaign, "load", lambda: ())
     monkeypatch.setattr(rejudging, "load", lambda: ())
     return Made(tmp_path / "run")

@@ -36,7 +36,7 @@ from injector.channels.recording import Message, Recorded
 from injector.codec import FieldValue, list_fields
 from injector.errors import InjectionError, StoreError
 from injector.rules import JSONValue
-from injector.targets import Channel
+from injector.targets import Channel, plain_operation
 
 __all__ = [
     "SCHEMA",
@@ -151,11 +151,15 @@ def cluster_content(cluster: ClusterSpec) -> dict[str, JSONValue]:
 
 def counted_as(channel: Channel, subject: Subject) -> tuple[Subject, ...]:
     """Over what a message may be counted: of writes to etcd all about the object (operation ""), else those of its own
-    operation and component; or, of a component that every node has, of any of them (`kubelet-*`)."""
+    operation, with its subresource or with any (`update` has `update/status` among it, as a rule does), and of its own
+    component; or, of a component that every node has, of any of them (`kubelet-*`)."""
     if channel is Channel.APISERVER_TO_ETCD:
         return (subject._replace(operation=""),)
+    plain = subject._replace(operation=plain_operation(subject.operation))
+    own = dict.fromkeys((subject, plain))
     on_node = _ON_NODE.match(subject.component)
-    return (subject, subject._replace(component=f"{on_node[1]}*")) if on_node else (subject,)
+    any_node = (each._replace(component=f"{on_node[1]}*") for each in own) if on_node else ()
+    return (*own, *any_node)
 
 
 # Building
@@ -257,7 +261,7 @@ def _shortened(value: JSONValue) -> JSONValue:
 
 def _typical(channel: Channel, run: Recorded, held: _Held) -> int:
     """How many messages of all runs those of this one have a counterpart in."""
-    own = Counter(counted_as(channel, _subject(message))[0] for message in run.messages)
+    own = Counter(subject for message in run.messages for subject in counted_as(channel, _subject(message)))
     return sum(min(len(run), own[subject]) for subject, paths in held.items() for run in paths[WHOLE])
 
 

@@ -6,7 +6,7 @@ components' forwarder, which changes nothing in what they say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from campaigns.assets import Assets
@@ -19,6 +19,9 @@ from injector.errors import ClusterError
 from injector.targets import Channel
 
 __all__ = ["IN_FLIGHT", "record_workload", "recorded_runs"]
+
+_ATTEMPTS = 2
+"""For a golden run that is none to go by: once more."""
 
 IN_FLIGHT = tuple(channel for channel in Channel if not channel.at_rest)
 
@@ -66,9 +69,22 @@ def record_workload(
     )
     results: list[Result] = []
     try:
-        for result in _sound(executor.run([Task(each) for each in planned])):
-            results.append(result)
-            told(len(results), len(planned), result)
+        missing = list(planned)
+        for _ in range(_ATTEMPTS):
+            for result in executor.run([Task(each) for each in missing]):
+                if isinstance(result, FailedAttempt):
+                    continue  # it is tried again by itself
+                why = _unsound(result)
+                if why is not None:
+                    progress.note(f"a golden run of {workload} is left out: {why}")
+                    continue
+                results.append(result)
+                missing.remove(_run_of(result))
+                told(len(results), len(planned), result)
+            if not missing:
+                break
+        else:
+            raise ClusterError(f"{len(missing)} golden runs of {workload} failed {_ATTEMPTS} times: {why}")
     finally:
         executor.close()
     results.sort(key=lambda result: planned.index(_run_of(result)))
@@ -83,15 +99,17 @@ def _run_of(result: Result) -> RecordedRun:
     return result.planned
 
 
-def _sound(results: Iterator[Result | FailedAttempt]) -> Iterator[Result]:
-    """ClusterError at the first that is no golden run to go by; one that failed once is tried again."""
-    for result in results:
-        if isinstance(result, FailedAttempt):
-            continue
-        if result.error is not None or result.observation is None:
-            raise ClusterError(f"a golden run of {result.planned.workload} failed: {result.error}")
-        if result.observation.unclean:
-            raise ClusterError(f"a golden run did not begin: {'; '.join(result.observation.unclean)}")
-        if any(not recorded.complete for recorded in result.recorded.values()):
-            raise ClusterError(f"a golden run of {result.planned.workload} had more traffic than a recorder keeps")
-        yield result
+def _unsound(result: Result) -> str | None:
+    """Why it is no golden run to go by, None if it is."""
+    seen = result.observation
+    if result.error is not None or seen is None:
+        return result.error or "it was not observed"
+    if seen.unclean:
+        return f"it did not begin: {'; '.join(seen.unclean)}"
+    if seen.blind:
+        return f"not everything was seen: {'; '.join(seen.blind)}"
+    if any(seconds is None for seconds in seen.milestones.values()):
+        return f"never came: {', '.join(name for name, seconds in seen.milestones.items() if seconds is None)}"
+    if any(not recorded.complete for recorded in result.recorded.values()):
+        return "it had more traffic than a recorder keeps"
+    return None

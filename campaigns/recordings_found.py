@@ -14,9 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from campaigns.assets.manifest import load_manifest
 from campaigns.cluster_spec import ClusterSpec
 from campaigns.recording import Recording, cluster_content, read_recording, write_recording
 from campaigns.spec import CampaignSpec
+from injector.rules import JSONValue
 from injector.targets import Channel
 
 __all__ = ["HERE", "SHIPPED", "Found", "channels_needed", "file_name", "find_recordings", "write_recordings"]
@@ -29,11 +31,13 @@ _DIGITS = 8
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Recordings by workload, the files that they are in, and the workloads of which there is none."""
+    """Recordings by workload, the files that they are in, the workloads of which there is none, and the files that
+    were passed over, each with why."""
 
     recordings: Mapping[str, Recording]
     files: Mapping[str, Path]
     missing: tuple[str, ...]
+    passed_over: tuple[tuple[Path, str], ...] = ()
 
 
 def file_name(alone: CampaignSpec) -> str:
@@ -55,10 +59,12 @@ def channels_needed(channels: Sequence[str]) -> frozenset[Channel]:
 
 
 def find_recordings(spec: CampaignSpec, *, folders: Sequence[Path] = (HERE, SHIPPED)) -> Found:
-    """For a spec's sample, of each workload the first that speaks of its cluster and has its channels; nothing where
-    the spec asks for no sample. StoreError for a file that should be one and can't be read."""
+    """For a spec's sample, of each workload the first that speaks of its cluster, made of the binaries that this
+    program takes, and has its channels; nothing where the spec asks for no sample. StoreError for a file that should be
+    one and can't be read."""
     recordings: dict[str, Recording] = {}
     files: dict[str, Path] = {}
+    passed_over: list[tuple[Path, str]] = []
     if spec.sample is None:
         return Found({}, {}, ())
     needed = channels_needed(spec.sample.channels)
@@ -69,10 +75,30 @@ def find_recordings(spec: CampaignSpec, *, folders: Sequence[Path] = (HERE, SHIP
             if not path.exists():
                 continue
             recording = read_recording(path)
-            if (recording.workload, recording.cluster) == (workload, content) and needed <= set(recording.channels):
+            why = _misfit(recording, workload, content, needed)
+            if why is None:
                 recordings[workload], files[workload] = recording, path
                 break
-    return Found(recordings, files, tuple(w for w in spec.workloads if w not in recordings))
+            passed_over.append((path, why))
+    missing = tuple(workload for workload in spec.workloads if workload not in recordings)
+    return Found(recordings, files, missing, tuple(passed_over))
+
+
+def _misfit(
+    recording: Recording, workload: str, content: Mapping[str, JSONValue], needed: frozenset[Channel]
+) -> str | None:
+    """Why a campaign can't be drawn from it, None if it can."""
+    if recording.workload != workload:
+        return f"it is of the workload {recording.workload}"
+    if recording.cluster != content:
+        return "it is of another kind of cluster"
+    if lacking := needed - set(recording.channels):
+        return f"it has nothing of {', '.join(sorted(lacking))}"
+    pinned = {binary.name: project.version for project in load_manifest().projects for binary in project.binaries}
+    others = {name: version for name, version in recording.versions.items() if pinned.get(name) != version}
+    if others:
+        return f"it is of {', '.join(f'{name} {version}' for name, version in sorted(others.items()))}"
+    return None
 
 
 def write_recordings(recordings: Mapping[str, Recording], run: Path) -> None:

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["OPERATIONS", "Channel", "Target", "fits_component", "is_told", "wrong_operation"]
+__all__ = [
+    "OPERATIONS",
+    "Channel",
+    "Target",
+    "fits_component",
+    "fits_operation",
+    "is_told",
+    "plain_operation",
+    "wrong_operation",
+]
 
 
 class Channel(StrEnum):
@@ -47,7 +56,17 @@ _SUBRESOURCES = ("status", "scale", "approval", "finalize", "ephemeralcontainers
 
 def is_told(operation: str) -> bool:
     """Whether messages of that operation tell what is there, rather than ask for something."""
-    return operation.partition("/")[0] in _TOLD
+    return plain_operation(operation) in _TOLD
+
+
+def plain_operation(operation: str) -> str:
+    """Without its subresource."""
+    return operation.partition("/")[0]
+
+
+def fits_operation(wanted: str | None, operation: str) -> bool:
+    """Whether a target's `operation` means that one: without a subresource it stands for all of them."""
+    return wanted in (None, operation, plain_operation(operation))
 
 
 def wrong_operation(channel: Channel, operation: str) -> str | None:

@@ -13,23 +13,23 @@ import heapq
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from campaigns.fault_checks import check_fault
 from campaigns.planning.candidates import Candidate, candidates
 from campaigns.planning.generation import UNASKED
-from campaigns.planning.sites import LeftOut, Site, Traffic
+from campaigns.planning.sites import LeftOut, Surrounded, Traffic
 from campaigns.planning.strata import Stratum, allocate
 from campaigns.recording import Recording, Subject
 from campaigns.sample_spec import Choice, SampleSpec
-from injector.corrupt import Corruption, corrupt
+from injector.corrupt import corrupt
 from injector.errors import InjectionError
 from injector.roles import dependency_of, has_role
 from injector.rules import JSONValue
 from injector.targets import Channel
 
-__all__ = ["Drawn", "NotPlanned", "Planned", "draw", "try_out"]
+__all__ = ["Drawn", "NotPlanned", "Planned", "draw"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +78,20 @@ def draw(sample: SampleSpec, recordings: Mapping[str, Recording], *, seed: int) 
         drawn, refused = _accepted(ranked, wanted[name], traffics, left_out)
         chosen += drawn
         if refused < len(population[name]):
-            strata.append(Stratum(name=name, population=len(population[name]) - refused, planned=len(drawn)))
+            possible = _possible(len(population[name]), len(drawn), refused)
+            strata.append(Stratum(name=name, population=possible, planned=len(drawn)))
     lines = (
         NotPlanned(workload=workload, channel=channel.value, why=why, number=number)
         for workload, noted in left_out.items()
         for (channel, why), number in sorted(noted.counts.items())
     )
     return Drawn(tuple(chosen), tuple(strata), tuple(lines))
+
+
+def _possible(population: int, drawn: int, refused: int) -> int:
+    """How many of a stratum can be done: of those that were tried, as many as were drawn; of the others, the share."""
+    tried = drawn + refused
+    return drawn + round((population - tried) * drawn / tried) if tried else population
 
 
 _VALUES: Mapping[str, Callable[[str, Candidate], str]] = {
@@ -105,17 +112,17 @@ def _dependency(candidate: Candidate) -> str:
 
 def _asked_for(sample: SampleSpec, traffic: Traffic, seed: int, left_out: LeftOut) -> Iterator[Candidate]:
     chosen = _Chosen(sample.targets.include, sample.targets.exclude)
+    unasked = {kind: why for kind, why in UNASKED.items() if kind not in sample.targets.kinds}
     for channel in Channel:
         if channel.value not in sample.channels:
             continue
 
-        def asked(subject: Subject, channel: Channel = channel) -> bool:
-            if not chosen.kind(subject.kind) or not chosen.namespace(subject.namespace):
-                return False
-            if subject.kind in UNASKED and subject.kind not in sample.targets.kinds:
-                left_out.note(channel, f"{subject.kind}: {UNASKED[subject.kind]}")
-                return False
-            return True
+        for kind in (subject.kind for subject in traffic.subjects(channel) if chosen.meant(subject)):
+            if kind in unasked:
+                left_out.note(channel, f"{kind}: {unasked[kind]}")
+
+        def asked(subject: Subject) -> bool:
+            return chosen.meant(subject) and subject.kind not in unasked
 
         seen: set[str] = set()
         for candidate in candidates(
@@ -133,12 +140,13 @@ class _Chosen:
     include: Choice
     exclude: Choice
 
-    def kind(self, kind: str) -> bool:
-        return (not self.include.kinds or kind in self.include.kinds) and kind not in self.exclude.kinds
-
-    def namespace(self, namespace: str) -> bool:
-        included = not self.include.namespaces or namespace in self.include.namespaces
-        return included and namespace not in self.exclude.namespaces
+    def meant(self, subject: Subject) -> bool:
+        """By kind and namespace."""
+        kind, namespace = subject.kind, subject.namespace
+        included = (not self.include.kinds or kind in self.include.kinds) and (
+            not self.include.namespaces or namespace in self.include.namespaces
+        )
+        return included and kind not in self.exclude.kinds and namespace not in self.exclude.namespaces
 
     def field(self, kind: str, own: str, path: str) -> bool:
         """campaigns.planning.candidates.Wanted"""
@@ -214,32 +222,14 @@ def _refusal(candidate: Candidate, traffic: Traffic) -> str | None:
     if site.value is None or site.value.content is None:
         return None
     try:
-        try_out(candidate, traffic)
+        _try_out(candidate, traffic, site.value.content)
     except InjectionError as error:
         return str(error)
     return None
 
 
-def try_out(candidate: Candidate, traffic: Traffic) -> Corruption:
-    """What it makes of the recorded bytes. FaultError or CodecError where it can't be done, or there are none."""
+def _try_out(candidate: Candidate, traffic: Traffic, content: bytes) -> None:
+    """FaultError or CodecError where it can't be done to the recorded bytes."""
     site = candidate.site
-    content = site.value.content if site.value is not None else None
-    around = _Around(site, traffic)
-    return corrupt(content or b"{}", candidate.model, candidate.parameters, site.path or None, around=around)
-
-
-@dataclass(frozen=True, slots=True)
-class _Around:
-    """What the recording knows around a value: injector.faults.Surroundings."""
-
-    site: Site
-    traffic: Traffic = field(repr=False)
-
-    def previous(self) -> bytes | None:
-        return self.site.before.content if self.site.before is not None else None
-
-    def other(self, identity: str) -> tuple[bytes, bytes] | None:
-        for key, (subject, value) in self.traffic.baseline.items():
-            if subject.identity == identity and value.content is not None:
-                return key.encode(), value.content
-        return None
+    around = Surrounded(site.before, traffic)
+    corrupt(content, candidate.model, candidate.parameters, site.path or None, around=around)

@@ -20,7 +20,7 @@ from injector.identity import IdentityTracker, kind_of_key
 from injector.rules import JSONValue
 from injector.targets import Channel
 
-__all__ = ["LEAST_SEEN", "Asked", "Leaf", "LeftOut", "Site", "Stored", "Traffic"]
+__all__ = ["LEAST_SEEN", "Asked", "Leaf", "LeftOut", "Site", "Stored", "Surrounded", "Traffic"]
 
 LEAST_SEEN = 0.9
 """Of the golden runs (the issue's; so that at least 97 % of all planned faults fire)."""
@@ -195,6 +195,13 @@ class Traffic:
                 varying = steady.varying(stored.subject, path) if steady is not None else ()
                 yield Site(channel, stored.subject, "", 1, leaf, stored.value, stored.before, varying)
 
+    def subjects(self, channel: Channel) -> Iterator[Subject]:
+        """Whom each message of a channel, or each stored object, is about."""
+        if channel.at_rest:
+            yield from (each.subject for each in self.stored())
+        elif channel in self.recording.channels:
+            yield from (message.subject for message in self.recording.channels[channel].messages)
+
     def stored(self) -> list[Stored]:
         """What is stored once the workload has settled, in order of identity: the baseline, and what the exemplary run
         wrote after it."""
@@ -213,6 +220,23 @@ class Traffic:
                     subject, was.key if was else "", message.value, was.value if was else None, idle=False
                 )
         return [now[place] for place in sorted(now)]
+
+
+@dataclass(frozen=True, slots=True)
+class Surrounded:
+    """What the recording knows around a value: injector.faults.Surroundings. `before`: the object's value before."""
+
+    before: Value | None
+    traffic: Traffic = field(repr=False)
+
+    def previous(self) -> bytes | None:
+        return self.before.content if self.before is not None else None
+
+    def other(self, identity: str) -> tuple[bytes, bytes] | None:
+        for key, (subject, value) in self.traffic.baseline.items():
+            if subject.identity == identity and value.content is not None:
+                return key.encode(), value.content
+        return None
 
 
 class _Steady:

@@ -14,7 +14,7 @@ from injector.errors import CodecError, FaultError
 from injector.faults import Registry, Scope
 from injector.identity import Identified
 from injector.rules import Firing, NearMiss, Rule
-from injector.targets import Channel, wrong_operation
+from injector.targets import Channel, fits_component, fits_operation, wrong_operation
 
 __all__ = ["Evidence", "check_rule"]
 
@@ -91,7 +91,9 @@ class Evidence:
             return False
         labelled = known or (earlier() if value is None and target.labels else value)
         why = self._aim.misses(identified, labelled)
-        if why is None and target.operation not in (None, operation):
+        if why is None and target.component and not fits_component(target.component, component):
+            why = f"of {component}, but the rule waits for {target.component}"
+        if why is None and not fits_operation(target.operation, operation):
             why = f"{_a(operation)}, but the rule waits for {_a(target.operation)}"
         if why is None and self.waits:
             why = f"came before {target.after}"

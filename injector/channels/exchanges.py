@@ -134,20 +134,15 @@ class ExchangeChannel(RuleChannel):
     # Deciding
 
     def _matches(self, head: RequestHead, identified: Identified, operation: str, part: Part | None) -> bool:
-        """Whether the rule fires on this message; without a subresource its operation stands for all of them."""
+        """Whether the rule fires on this message."""
         target = self.rule.target
-        if not self.is_ours(head):
-            if identified.identity == target.identity and identified.kind == target.kind:
-                self.note(identified.identity, f"of {head.component}, but the rule waits for {target.component}")
-            return False
-        if target.field is not None and part is not None and part.opaque and identified.identity == target.identity:
+        opaque = part is not None and part.opaque and self.is_ours(head)
+        if target.field is not None and opaque and identified.identity == target.identity:
             self.note(identified.identity, f"does not carry {target.field}: its body is no object that can be read")
             return False
-        plain = operation.partition("/")[0]
-        said = plain if target.operation == plain else operation
         value = part.value if part is not None else None
         known = self._known(identified)
-        return self._evidence.matches(identified, said, value, known=known, component=head.component)
+        return self._evidence.matches(identified, operation, value, known=known, component=head.component)
 
     def _known(self, identified: Identified) -> bytes | None:
         """The object as it was last told: a patch, a binding or a delete has none of its labels."""

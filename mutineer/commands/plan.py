@@ -65,7 +65,8 @@ def command(
     found = find_recordings(loaded, folders=(recordings,) if recordings is not None else (HERE, SHIPPED))
     if found.missing:
         words = f"no recording of {', '.join(found.missing)} on such a cluster; `mutineer record {spec}` makes one"
-        raise InputError([Problem(str(spec), "sample", words)])
+        over = [Problem(str(path), "", f"passed over: {why}") for path, why in found.passed_over]
+        raise InputError([Problem(str(spec), "sample", words), *over])
     made = plan(loaded, found.recordings)
     if out is not None:
         out.write_text(plan_to_json(made), encoding="utf-8")

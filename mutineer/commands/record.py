@@ -70,6 +70,8 @@ def recordings_for(
 
     found = find_recordings(spec)
     recordings = dict(found.recordings)
+    for path, why in found.passed_over:
+        tell(f"{path} is passed over: {why}")
     for workload in found.missing:
         tell(f"there is no recording of {workload} on such a cluster: it is made first")
         recordings[workload] = _record(spec.alone(workload), binaries, runs=RUNS, beside=beside, folder=HERE, tell=tell)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import lzma
+from dataclasses import replace as replaced
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,10 @@ def test_occurrences_are_counted_over_what_a_rule_without_an_operation_counts() 
     assert counted_as(Channel.APISERVER_TO_COMPONENT, told) == (told, told._replace(component="kubelet-*"))
     scheduler = watch._replace(component="kube-scheduler")
     assert counted_as(Channel.APISERVER_TO_COMPONENT, scheduler) == (scheduler,)
+    asked = scheduler._replace(operation="update/status")
+    plain = asked._replace(operation="update")
+    assert counted_as(Channel.COMPONENT_TO_APISERVER, asked) == (asked, plain), "`update` has its subresources among it"
+    assert counted_as(Channel.COMPONENT_TO_APISERVER, plain) == (plain,)
 
 
 def test_what_was_seen_is_counted_run_by_run_and_values_that_vary_are_kept() -> None:
@@ -140,6 +145,12 @@ def test_a_recording_is_found_by_workload_and_cluster_and_a_run_keeps_it(tmp_pat
     assert asking("{}", "apiserver-to-component") == asking("{}", "at-rest-silent") == ()
     assert asking("{nodes: 1}") == asking("{profile: kubeadm}") == ("deploy",)
     assert find_recordings(parse_spec("name: a\n", file="a")).missing == ()
+    other = replaced(shipped(), versions={**shipped().versions, "kubelet": "1.30.1"})
+    write_recording(other, tmp_path / "deploy.recording")
+    spec = parse_spec("name: a\nsample: {budget: 5}\n", file="a")
+    (path, why), *more = find_recordings(spec, folders=(tmp_path,)).passed_over
+    assert (path.name, why, more) == ("deploy.recording", "it is of kubelet 1.30.1", [])
+    assert asking("{}") == (), "the one that ships is next"
     write_recordings({}, tmp_path)
     write_recordings({"deploy": shipped()}, tmp_path)
     assert read_recording(tmp_path / "recordings" / "deploy.recording") == shipped()

@@ -32,6 +32,9 @@ _STILL_S = 0.4
 kubelets, which stop containers first, with their next event (PLEG relists once a second at most)."""
 _LOOK_S, _NODES_LOOK_S = 0.05, 0.15
 """How often the key space is looked at, and the nodes, each of which costs two processes a look."""
+_STUCK_S = 5.0
+"""Nodes that were dirty in the same way for so long, with every key in place, are not getting clean by themselves:
+kubelets that stop pods have something to show each second or two. Arbitrary; too short costs a fresh sandbox."""
 _EMPTY_CHAIN = re.compile(r"^\s*chain \S+ \{\s*\}\n", re.MULTILINE)
 _NODE_PREFIX = "/registry/minions/"
 
@@ -128,11 +131,14 @@ def rollback(
     keyspace: KeySpace, baseline: Baseline, node_now: Callable[[], Mapping[str, str]], *, within_s: float
 ) -> str:
     """Rolls back and proves it; returns the proof in words. `node_now` tells what is not as it was on the nodes (node
-    → in words; empty when clean). ClusterError with what differed last if the deadline comes first."""
+    → in words; empty when clean). ClusterError with what differed last if the deadline comes first, or before that if
+    nothing moves any more."""
     deadline = time.monotonic() + within_s
     rounds, seen, clean_since = 0, -1, None
     last: list[str] = []  # what differed when last something did: it may be gone just when the deadline comes
-    while time.monotonic() < deadline:
+    stuck: list[str] = []
+    moved = began = time.monotonic()
+    while time.monotonic() < min(deadline, moved + _STUCK_S):
         revision = keyspace.revision()
         if revision != seen:  # the whole is read only if something was written
             puts, deletes = differences(baseline.keys, keyspace.dump())
@@ -141,7 +147,7 @@ def rollback(
                 keyspace.write(puts, deletes)
                 rounds, last = rounds + 1, left
             if any(not is_volatile(key) for key in left):
-                clean_since = None
+                clean_since, moved = None, time.monotonic()
                 time.sleep(_LOOK_S)
                 continue
         still = clean_since is not None and time.monotonic() - clean_since >= _STILL_S
@@ -149,6 +155,8 @@ def rollback(
             if dirty := node_now():
                 clean_since = None
                 last = [f"{node}: {what}" for node, what in dirty.items()]
+                if last != stuck:
+                    stuck, moved = last, time.monotonic()
             elif still:
                 compared = sum(not is_volatile(key) for key in baseline.keys)
                 return f"{compared} keys equal to the baseline after {rounds} rounds; {len(baseline.nodes)} nodes clean"
@@ -156,4 +164,5 @@ def rollback(
                 clean_since = time.monotonic()
         time.sleep(_LOOK_S if clean_since else _NODES_LOOK_S)
     shown = ", ".join(last[:5]) + (f" and {len(last) - 5} more" if len(last) > 5 else "")
-    raise ClusterError(f"the baseline did not come back to stay within {within_s:g} s; differed last: {shown or '-'}")
+    took = time.monotonic() - began
+    raise ClusterError(f"the baseline did not come back to stay within {took:.1f} s; differed last: {shown or '-'}")

@@ -23,6 +23,7 @@ from injector.codec import read_meta
 from injector.errors import FaultError, InputError
 from injector.faults import MODELS
 from injector.identity import plural
+from injector.rules import JSONValue, Rule
 from injector.targets import Channel, Target
 from tests.campaigns.planning.recordings import message, of_runs, recorded, shipped
 from tests.injector.channels.test_etcd import ask
@@ -33,6 +34,10 @@ DEPLOY = {"deploy": shipped()}
 WEB = "Deployment/default/web"
 FEW = {"kinds": ["Service", "EndpointSlice", "Pod"], "namespaces": ["default"], "exclude": {"paths": ["metadata.*"]}}
 """So that planning takes tenths of a second."""
+
+
+WRITES = Channel.APISERVER_TO_ETCD
+FIRST_BIT: dict[str, JSONValue] = {"bit": 0, "character": 0}
 
 
 def asking(budget: int = 40, **sample: object) -> CampaignSpec:
@@ -76,6 +81,40 @@ def test_every_drawn_fault_fires_when_the_recorded_messages_pass_again_and_does_
         assert same == (
             found.identity, found.before, found.after, found.field_before, found.field_after, found.told,
         ), rule  # fmt: skip
+
+
+@pytest.mark.parametrize("channel", [channel for channel in Channel if not channel.at_rest])
+def test_what_is_drawn_of_a_message_hits_that_message_as_a_rule_counts(channel: Channel) -> None:
+    recordings = {"rolling-update": shipped("rolling-update")}
+    traffic = Traffic(recordings["rolling-update"])
+    sample = SampleSpec.model_validate(
+        {"budget": 60, "channels": [channel.value], "models": ["bit-flip", "value-set", "boolean-invert"],
+         "strata": ["operation"] if channel.of_components else ["kind"], "targets": {"namespaces": ["default"]}}
+    )  # fmt: skip
+    faults = draw(sample, recordings, seed=1).faults
+    assert len(faults) == 60
+    for each in faults:
+        candidate = each.candidate
+        site = candidate.site
+        rule = Rule(
+            id="r", channel=channel, model=candidate.model, target=candidate.target, parameters=candidate.parameters
+        )
+        assert site.value is not None and preview(rule, traffic).before == site.value.content, candidate.sentence
+
+
+def test_a_named_rule_is_shown_whatever_chooses_its_object() -> None:
+    traffic = Traffic(shipped())
+    scaled = {"kind": "Service", "field": "spec.selector[app]"}
+    for target in (
+        Target(**scaled, namespace="default"),
+        Target(**scaled, labels="app=web", operation="put"),
+        Target(kind="Service", role="label-or-selector", namespace="default", after="Service/default/web exists"),
+    ):
+        shown = preview(Rule(id="r", channel=WRITES, model="bit-flip", target=target, parameters=FIRST_BIT), traffic)
+        assert (shown.identity, shown.field, shown.field_after) == ("Service/default/web", "spec.selector[app]", "veb")
+    late = Target(**scaled, namespace="default", after="Service/default/never exists")
+    with pytest.raises(FaultError, match="never came"):
+        preview(Rule(id="r", channel=WRITES, model="bit-flip", target=late, parameters=FIRST_BIT), traffic)
 
 
 @pytest.mark.parametrize("channel", list(Channel))
@@ -213,7 +252,7 @@ def test_what_the_recording_does_not_have_can_not_be_shown() -> None:
     rule = next(e.rule for e in planned(asking(10)).experiments if e.rule is not None)
     from dataclasses import replace
 
-    with pytest.raises(FaultError, match="the recording has no Pod/default/nobody"):
+    with pytest.raises(FaultError, match="exemplary run has no Pod/default/nobody"):
         preview(replace(rule, target=replace(rule.target, identity="Pod/default/nobody")), Traffic(recording))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from campaigns.clusters.keyspace import KeySpace, Stored
+from campaigns.clusters.sandbox import reset
 from campaigns.clusters.sandbox.reset import Baseline, NodeState, differences, node_state, rollback
 from injector.codec import locate, replace, to_tree
 from injector.errors import ClusterError
@@ -82,6 +83,21 @@ def test_rollback_waits_until_the_nodes_are_clean_too(keyspace: KeySpace) -> Non
     assert len(asked) > 3
     with pytest.raises(ClusterError, match=r"to stay within 0.3 s; differed last: node-1: containers"):
         rollback(keyspace, Baseline(keyspace.dump(), NODES), lambda: {"node-1": "containers"}, within_s=0.3)
+
+
+def test_nodes_that_stay_dirty_in_the_same_way_are_given_up_before_the_deadline(
+    keyspace: KeySpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reset, "_STUCK_S", 0.5)
+    answers = iter([*({"node-1": f"{more} containers more"} for more in (5, 4, 3, 2)), {"node-1": "1 container more"}])
+    seen: dict[str, str] = {}
+
+    def node_now() -> dict[str, str]:
+        seen.update(next(answers, {}))
+        return seen
+
+    with pytest.raises(ClusterError, match=r"within [01]\.\d s; differed last: node-1: 1 container more"):
+        rollback(keyspace, Baseline(keyspace.dump(), NODES), node_now, within_s=60)
 
 
 def test_rollback_names_what_differs_when_something_keeps_writing(keyspace: KeySpace) -> None:

@@ -104,15 +104,19 @@ def test_what_is_drawn_of_a_message_hits_that_message_as_a_rule_counts(channel: 
 
 def test_a_named_rule_is_shown_whatever_chooses_its_object() -> None:
     traffic = Traffic(shipped())
-    scaled = {"kind": "Service", "field": "spec.selector[app]"}
-    for target in (
-        Target(**scaled, namespace="default"),
-        Target(**scaled, labels="app=web", operation="put"),
-        Target(kind="Service", role="label-or-selector", namespace="default", after="Service/default/web exists"),
+    selector = {"kind": "Service", "field": "spec.selector[app]"}
+    labelled = Target(kind="Service", role="label-or-selector", namespace="default", labels="app=web")
+    for target, field in (
+        (Target(**selector, namespace="default"), "spec.selector[app]"),
+        (Target(**selector, labels="app=web", operation="put"), "spec.selector[app]"),
+        (labelled, "metadata.labels[app]"),
     ):
         shown = preview(Rule(id="r", channel=WRITES, model="bit-flip", target=target, parameters=FIRST_BIT), traffic)
-        assert (shown.identity, shown.field, shown.field_after) == ("Service/default/web", "spec.selector[app]", "veb")
-    late = Target(**scaled, namespace="default", after="Service/default/never exists")
+        assert (shown.identity, shown.field, shown.field_after) == ("Service/default/web", field, "veb")
+    pod = Target(kind="Pod", field="spec.schedulerName", namespace="default", after="Service/default/web exists")
+    shown = preview(Rule(id="r", channel=WRITES, model="bit-flip", target=pod, parameters=FIRST_BIT), traffic)
+    assert shown.identity.startswith("Pod/default/") and shown.field_after != shown.field_before
+    late = Target(**selector, namespace="default", after="Service/default/never exists")
     with pytest.raises(FaultError, match="never came"):
         preview(Rule(id="r", channel=WRITES, model="bit-flip", target=late, parameters=FIRST_BIT), traffic)
 

@@ -2,7 +2,7 @@
 
 A real campaign for some minutes, as a person starts it, and a runner with thousands of experiments of a stand-in worker
 (tests/campaigns/stand_in_worker.py), where only its memory matters. Overhead is what the records say of where the
-sandboxes' time went (campaigns.timing); the start of the first sandboxes, which an hour shares, is told apart.
+sandboxes' time went (campaigns.running.timing); the start of the first sandboxes, which an hour shares, is told apart.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import Figure
-from campaigns.spec import load_preset, load_spec, presets
+from campaigns.running.timing import BESIDE, overhead_s, whole_s
+from campaigns.spec.campaign_spec import load_preset, load_spec, presets
 from campaigns.store import open_run
-from campaigns.timing import BESIDE, overhead_s, whole_s
 from classifiers.record import observation_to_json
 
 __all__ = ["measure"]

@@ -27,8 +27,8 @@ from benchmarks import Figure, usage
 from campaigns import assets
 from campaigns.clusters.sandbox import outside
 from campaigns.clusters.sandbox.config import BINARIES
-from campaigns.experiment import Limits
-from campaigns.spec import TimeLimits
+from campaigns.running.experiment import Limits
+from campaigns.spec.campaign_spec import TimeLimits
 from injector.errors import HarnessError
 
 __all__ = ["measure"]
@@ -132,7 +132,7 @@ def measure(rounds: int, seconds: float, say: Callable[[str], None]) -> list[Fig
     """Medians over twice `rounds` experiments, after one that warms up; `seconds` is of no use here."""
     binaries = assets.ensure(BINARIES)
     config = outside.prepare(f"bench-{os.getpid()}", binaries={name: binaries[name] for name in BINARIES})
-    launched = outside.launch(config, "campaigns.worker", pipes=True, dies_with_us=True)
+    launched = outside.launch(config, "campaigns.running.worker", pipes=True, dies_with_us=True)
     found = []
     try:
         worker = _Worker(launched)

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from campaigns import assets
 from campaigns.clusters.sandbox.config import BINARIES
-from campaigns.executor import FailedAttempt, Result, Task
-from campaigns.plan import plan
-from campaigns.recordings_found import find_recordings
-from campaigns.runner import LocalExecutor
-from campaigns.spec import CampaignSpec
+from campaigns.planning.plan import plan
+from campaigns.planning.recordings_found import find_recordings
+from campaigns.running.executor import FailedAttempt, Result, Task
+from campaigns.running.runner import LocalExecutor
+from campaigns.spec.campaign_spec import CampaignSpec
 from injector.faults import MODELS
 
 __all__ = ["main"]

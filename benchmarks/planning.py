@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 
 from benchmarks import Figure
-from campaigns.plan import plan, plan_to_json
-from campaigns.recordings_found import SHIPPED, find_recordings
-from campaigns.spec import load_preset
+from campaigns.planning.plan import plan, plan_to_json
+from campaigns.planning.recordings_found import SHIPPED, find_recordings
+from campaigns.spec.campaign_spec import load_preset
 
 __all__ = ["measure"]
 

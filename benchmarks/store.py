@@ -21,9 +21,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import Figure
-from campaigns.plan import Plan
+from campaigns.judging.rejudging import rejudge
+from campaigns.planning.plan import Plan
 from campaigns.record import ExperimentRecord
-from campaigns.rejudging import rejudge
 from campaigns.store import Run, create_run, open_run
 from campaigns.store import tables as t
 from campaigns.store.rows import record_row, write_observation

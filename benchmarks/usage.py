@@ -17,7 +17,7 @@ __all__ = ["ENDED", "Used", "cpu_between", "cpu_s", "held", "processes", "pss_by
 
 ENDED = "spawner, ended containers"
 _MODULES = {
-    "campaigns.worker": "worker",
+    "campaigns.running.worker": "worker",
     "campaigns.clusters.sandbox.keeper": "keeper",
     "injector.channels.forwarder": "forwarder",
     "campaigns.clusters.sandbox.cri": "runtime",

@@ -33,7 +33,7 @@ class PlannedExperiment:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedRun(PlannedExperiment):
     """A golden run in which is noted what passes in these channels, at most one of each forwarder's
-    (campaigns.recording)."""
+    (campaigns.planning.recording)."""
 
     record: tuple[Channel, ...] = ()
 
@@ -59,7 +59,7 @@ class IncidentMatch:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentRecord:
     """What the store keeps of one experiment. `observation` is None only where `verdict.state` is error;
-    `error` then holds the traceback or the component's last log lines. `times`: seconds by part (campaigns.timing)."""
+    `error` then holds the traceback or the component's last log lines. `times`: seconds by part (running.timing)."""
 
     planned: PlannedExperiment
     verdict: Verdict

@@ -17,7 +17,7 @@ from mutineer.exit_codes import ExitCode
 
 if TYPE_CHECKING:  # what runs a campaign takes a second to load
     from campaigns.assets import Assets
-    from campaigns.stopping import Stop
+    from campaigns.running.stopping import Stop
     from campaigns.store import Run
     from mutineer.live import ClosableView
 
@@ -40,7 +40,7 @@ def stage(folder: Path, source: str | None) -> Iterator[Stage]:
     from campaigns import assets, environment
     from campaigns.clusters.sandbox import outside
     from campaigns.clusters.sandbox.config import BINARIES
-    from campaigns.stopping import Stop
+    from campaigns.running.stopping import Stop
     from mutineer.interrupts import interruptible
     from mutineer.live import ViewConsole, choose_view
 
@@ -73,7 +73,7 @@ def report(run: Run) -> None:
 
 def finished(run: Run, stop: Stop) -> ExitCode:
     """After the run is closed: what there is, the report's place, and how to go on where something is missing."""
-    from campaigns.session import missing_tasks
+    from campaigns.running.session import missing_tasks
     from campaigns.store import open_run
     from mutineer.commands.show import print_summary
 
@@ -95,8 +95,8 @@ def finished(run: Run, stop: Stop) -> ExitCode:
 
 
 def _confirmed(run: Run) -> list[str]:
-    from campaigns.agreement import agreements
-    from campaigns.executor import Purpose
+    from campaigns.judging.agreement import agreements
+    from campaigns.running.executor import Purpose
 
     same, times = Counter[str](), Counter[str]()
     for each in agreements(run, Purpose.CONFIRM):

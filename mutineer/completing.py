@@ -47,7 +47,7 @@ def complete_experiments(context: click.Context, parameter: click.Parameter, inc
 
 def complete_presets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Names of the specs that ship."""
-    from campaigns.spec import presets
+    from campaigns.spec.campaign_spec import presets
 
     return [name for name in presets() if name.startswith(incomplete)]
 

@@ -16,7 +16,7 @@ from enum import StrEnum
 
 import yaml
 
-from campaigns.yaml_input import parse_yaml
+from campaigns.spec.yaml_input import parse_yaml
 from injector.codec import Storage, rewrite, to_bytes, to_tree
 from injector.codec.envelope import storage_of
 from injector.errors import CodecError, InputError, Problem

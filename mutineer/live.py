@@ -17,10 +17,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from campaigns.campaign import CampaignView
-from campaigns.executor import Purpose
 from campaigns.record import ExperimentRecord
-from campaigns.stopping import is_finding
+from campaigns.running.campaign import CampaignView
+from campaigns.running.executor import Purpose
+from campaigns.running.stopping import is_finding
 from classifiers.verdict import State
 
 __all__ = ["ClosableView", "ViewConsole", "choose_view", "outcome"]

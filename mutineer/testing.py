@@ -23,9 +23,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from campaigns.cluster_spec import ClusterSpec, load_cluster
 from campaigns.clusters.sandbox import by_hand, outside
-from campaigns.fault_checks import check_fault, wrong_component
+from campaigns.spec.cluster_spec import ClusterSpec, load_cluster
+from campaigns.spec.fault_checks import check_fault, wrong_component
 from injector.errors import InputError, NotFired, Problem
 from injector.rules import Firing, JSONValue, Rule
 from injector.rules_json import firing_from_json, rule_from_json

@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from campaigns.fault_checks import check_fault
 from campaigns.planning.candidates import Candidate, candidates
 from campaigns.planning.generation import UNASKED
+from campaigns.planning.recording import Recording, Subject
 from campaigns.planning.sites import LeftOut, Surrounded, Traffic
 from campaigns.planning.strata import Stratum, allocate
-from campaigns.recording import Recording, Subject
-from campaigns.sample_spec import Choice, SampleSpec
+from campaigns.spec.fault_checks import check_fault
+from campaigns.spec.sample_spec import Choice, SampleSpec
 from injector.corrupt import corrupt
 from injector.errors import InjectionError
 from injector.roles import dependency_of, has_role

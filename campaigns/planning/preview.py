@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from campaigns.planning.recording import Subject, Value
 from campaigns.planning.sites import Surrounded, Traffic
-from campaigns.recording import Subject, Value
 from injector.channels.evidence import Evidence
 from injector.corrupt import corrupt_for
 from injector.errors import FaultError

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from campaigns.clusters.protocol import CANARY_NAMESPACE
-from campaigns.recording import WHOLE, Conversation, Recording, Subject, Value, counted_as
+from campaigns.planning.recording import WHOLE, Conversation, Recording, Subject, Value, counted_as
 from injector.codec import list_fields
 from injector.errors import InjectionError
 from injector.identity import IdentityTracker, kind_of_key
@@ -50,7 +50,7 @@ class Leaf:
 class Site:
     """A field, or the whole (`leaf` None), of the n-th message of a subject; at rest, of what is stored.
 
-    subject   what occurrences are counted over (campaigns.recording.counted_as); operation "" where any counts
+    subject   what occurrences are counted over (campaigns.planning.recording.counted_as); operation "" where any counts
     operation what the message in the exemplary run does; "" at rest
     value     what it carries there, None if nothing
     before    the object's value in the message before it in this channel, if one was seen

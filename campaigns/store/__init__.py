@@ -1,7 +1,7 @@
 """The record of a run: a folder with the spec, the plan and a database to which experiments are only ever added.
 
     runs/NAME/spec.yaml        the user's text, as it was
-              plan.json        campaigns.plan
+              plan.json        campaigns.planning.plan
               record.sqlite    campaigns.store.tables, where every table is described
               traces/          large traces by content (campaigns.store.traces)
               runner.lock      held (flock) by the one process that may add; released by the kernel when that one dies

@@ -13,7 +13,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 
-from campaigns.plan import Plan, plan_from_json, plan_to_json
+from campaigns.planning.plan import Plan, plan_from_json, plan_to_json
 from campaigns.run_folder import RunnerLock, new_folder, write_new
 from campaigns.store import tables as t
 from campaigns.store.database import RESCUE, memory_engine, open_engine, transaction

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from campaigns.plan import Plan
+from campaigns.planning.plan import Plan
 from campaigns.record import ExperimentRecord
 from campaigns.store.tables import observations
 from campaigns.store.values import Judgement

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from campaigns.plan import Plan, plan_from_json
+from campaigns.planning.plan import Plan, plan_from_json
 from campaigns.record import ExperimentRecord
 from campaigns.run_folder import RunnerLock
 from campaigns.store import queries
@@ -118,7 +118,7 @@ class Run:
 
     def judge_again(self, judged: Callable[[ExperimentRecord], ExperimentRecord]) -> None:
         """Asks `judged` for each finished experiment with its observation, one after the other, and keeps what it says
-        where that is anything new. All of it in one transaction. (campaigns.rejudging does so on every core.)"""
+        where that is anything new. All of it in one transaction. (`campaigns.judging.rejudging` on every core.)"""
         self.add_judgements(Judgement.of(latest) for record in self.records() if (latest := judged(record)) != record)
 
     def add_judgements(self, judgements: Iterable[Judgement]) -> None:

@@ -46,10 +46,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, ValidationError
 
-from campaigns.cluster_spec import Furniture, Model
 from campaigns.clusters.actions import Action
-from campaigns.fault_checks import preferred_group
-from campaigns.spec_problems import did_you_mean, in_document_order, to_problems
+from campaigns.spec.cluster_spec import Furniture, Model
+from campaigns.spec.fault_checks import preferred_group
+from campaigns.spec.problems import did_you_mean, in_document_order, to_problems
 from campaigns.workloads.goals import Condition, Goal, Gone, PodsReady, RolledOut
 from campaigns.workloads.goals import Field as FieldGoal
 from campaigns.workloads.steps import (

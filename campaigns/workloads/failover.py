@@ -8,7 +8,7 @@ there, is moved to `node-1` first, as a cluster has it whose DNS runs beside the
 lose their DNS for half a minute, and others not.
 
 A node that comes back has other containers and addresses than before, so its cluster is never proven clean in place;
-it is made anew (campaigns.worker).
+it is made anew (campaigns.running.worker).
 """
 
 from __future__ import annotations

@@ -21,11 +21,11 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from campaigns.spec.yaml_input import parse_documents, parse_yaml
 from campaigns.workloads.documents import manifest_problem, parse_workload, workload_to_document
 from campaigns.workloads.goals import Condition, RolledOut
 from campaigns.workloads.steps import Create, Manifest, ObjectName, Step, Wait
 from campaigns.workloads.workload import Workload
-from campaigns.yaml_input import parse_documents, parse_yaml
 from injector.errors import InputError, Problem
 from injector.rules import JSONValue
 

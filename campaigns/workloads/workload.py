@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from campaigns.clusters.actions import Action
 from campaigns.workloads.goals import Goal, PodsReady
-from campaigns.workloads.steps import Step, ToNode, Wait, asked_for
+from campaigns.workloads.steps import Step, ToComponent, ToNode, Wait, asked_for
 
 __all__ = ["ServiceName", "Workload"]
 
@@ -79,6 +79,12 @@ class Workload:
         named = [step.node for step in steps if isinstance(step, ToNode)]
         named += [goal.not_on for goal in goals if isinstance(goal, PodsReady) and goal.not_on]
         return tuple(dict.fromkeys(named))
+
+    @property
+    def named_components(self) -> tuple[str, ...]:
+        """Components that its steps name."""
+        steps = (step for step in (*self.prepare, *self.steps) if isinstance(step, ToComponent))
+        return tuple(dict.fromkeys(step.component for step in steps))
 
     def pods_on(self, nodes: int) -> int:
         """Pods that its user asks for in the end, in a cluster of so many nodes."""

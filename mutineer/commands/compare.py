@@ -14,8 +14,8 @@ from mutineer.completing import complete_runs
 if TYPE_CHECKING:  # what a command runs is loaded when it runs: help and completion stay quick
     from rich.console import Console
 
-    from campaigns.comparison import Change, Comparison, Ended, Row, Side
-    from campaigns.statistics import Interval
+    from campaigns.judging.comparison import Change, Comparison, Ended, Row, Side
+    from campaigns.judging.statistics import Interval
     from campaigns.store import Run
     from injector.rules import JSONValue, Rule
 
@@ -43,7 +43,7 @@ def command(a: str, b: str, as_json: bool) -> None:
       mutineer compare nightly-6 nightly-7
       mutineer compare nightly-6 nightly-7 --json | jq -r '.changed[] | select(.worse) | .id'
     """
-    from campaigns.comparison import compare
+    from campaigns.judging.comparison import compare
     from campaigns.run_folder import find_run
     from campaigns.store import open_run
 
@@ -58,7 +58,7 @@ def command(a: str, b: str, as_json: bool) -> None:
 
 
 def _side(run: Run) -> Side:
-    from campaigns.comparison import Side, ended
+    from campaigns.judging.comparison import Side, ended
 
     faults = {each.id: each for each in run.plan.experiments if not each.golden}
     records = {record.planned.id: record for record in run.records(observations=False)}

@@ -38,7 +38,7 @@ def command(run: str | None, format_name: str, policy_file: Path | None, output:
       mutineer export --format junit -o junit.xml
       mutineer export nightly-7 --format junit --policy gate.yaml -o junit.xml
     """
-    from campaigns.gate_policy import load_policy
+    from campaigns.judging.gate_policy import load_policy
     from campaigns.run_folder import find_run
     from campaigns.store import open_run
     from mutineer.commands.gate import gate_of

@@ -17,8 +17,8 @@ from mutineer.exit_codes import ExitCode
 if TYPE_CHECKING:  # what a command runs is loaded when it runs: help and completion stay quick
     from rich.console import Console
 
-    from campaigns.gate import Check, Gate, Outcome
-    from campaigns.gate_policy import GatePolicy
+    from campaigns.judging.gate import Check, Gate, Outcome
+    from campaigns.judging.gate_policy import GatePolicy
     from campaigns.record import ExperimentRecord
     from campaigns.store import Run
     from injector.rules import JSONValue
@@ -37,7 +37,7 @@ _CODES = {
     "error": ExitCode.ENVIRONMENT,
     "inconclusive": ExitCode.INCONCLUSIVE,
 }
-"""campaigns.gate.Outcome → exit code."""
+"""campaigns.judging.gate.Outcome → exit code."""
 
 
 @click.command("gate")
@@ -59,7 +59,7 @@ def command(run: str | None, policy_file: Path | None, as_json: bool) -> int:
       mutineer gate --policy gate.yaml
       mutineer gate nightly-7 --policy gate.yaml --json > gate.json
     """
-    from campaigns.gate_policy import DEFAULT_POLICY, load_policy
+    from campaigns.judging.gate_policy import DEFAULT_POLICY, load_policy
     from campaigns.run_folder import find_run
     from campaigns.store import open_run
 
@@ -76,7 +76,7 @@ def command(run: str | None, policy_file: Path | None, as_json: bool) -> int:
 
 def gate_of(run: Run, policy: GatePolicy, records: Sequence[ExperimentRecord], *, today: datetime.date) -> Gate:
     """The gate of a run, of which `records` are finished."""
-    from campaigns.gate import case_of, evaluate
+    from campaigns.judging.gate import case_of, evaluate
 
     cases = [case for record in records if (case := case_of(record)) is not None]
     return evaluate(policy, run.plan.experiments, cases, today=today)

@@ -25,7 +25,7 @@ def command(file: Path, preset: str | None, force: bool) -> None:
       mutineer init
       mutineer init mine.yaml --preset quickstart
     """
-    from campaigns.spec_template import spec_template
+    from campaigns.spec.template import spec_template
 
     text = spec_template(preset=preset, file=str(file))
     try:

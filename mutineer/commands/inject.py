@@ -68,7 +68,7 @@ def _complete_operations(context: click.Context, parameter: click.Parameter, inc
 
 def _complete_components(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     from campaigns.clusters.sandbox import outside
-    from campaigns.fault_checks import component_names
+    from campaigns.spec.fault_checks import component_names
 
     cluster = str(context.params.get("cluster") or "default")
     if cluster not in outside.running():
@@ -198,7 +198,7 @@ def _fault(
 ) -> dict[str, JSONValue]:
     """As a spec has it; `chosen` are a target's texts. InputError with every problem at once."""
     from campaigns.clusters.sandbox import by_hand
-    from campaigns.fault_checks import carried_kind, check_fault, preferred_group, scalar_type
+    from campaigns.spec.fault_checks import carried_kind, check_fault, preferred_group, scalar_type
 
     kind = target.partition("/")[0]
     carried = carried_kind(kind, preferred_group(kind) if group is None else group, operation)
@@ -234,7 +234,7 @@ def _fault(
 
 def _check_component(component: str | None, nodes: int) -> None:
     """InputError unless the sandbox, of so many nodes, has it."""
-    from campaigns.fault_checks import wrong_component
+    from campaigns.spec.fault_checks import wrong_component
 
     why = wrong_component(component, nodes) if component is not None else None
     if why is not None:

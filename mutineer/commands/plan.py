@@ -14,10 +14,10 @@ from injector.errors import InputError, Problem
 if TYPE_CHECKING:  # what a command runs is loaded when it runs: help and completion stay quick
     from rich.console import Console
 
-    from campaigns.plan import Plan
+    from campaigns.planning.plan import Plan
+    from campaigns.planning.recording import Recording
     from campaigns.record import PlannedExperiment
-    from campaigns.recording import Recording
-    from campaigns.spec import CampaignSpec
+    from campaigns.spec.campaign_spec import CampaignSpec
 
 __all__ = ["command", "load"]
 
@@ -56,8 +56,8 @@ def command(
     """
     from rich.console import Console
 
-    from campaigns.plan import plan, plan_to_json
-    from campaigns.recordings_found import HERE, SHIPPED, find_recordings
+    from campaigns.planning.plan import plan, plan_to_json
+    from campaigns.planning.recordings_found import HERE, SHIPPED, find_recordings
 
     loaded, _, _ = load(spec)
     if seed is not None:
@@ -83,7 +83,7 @@ def command(
 def load(spec: Path) -> tuple[CampaignSpec, str, Path | None]:
     """A spec by its path or as the name of a preset, its text, and where its relative paths start (None: a preset's).
     InputError with all its problems."""
-    from campaigns.spec import load_preset, load_spec, presets
+    from campaigns.spec.campaign_spec import load_preset, load_spec, presets
 
     if str(spec) in presets():
         return *load_preset(str(spec)), None
@@ -128,7 +128,7 @@ def _show_left_out(console: Console, made: Plan) -> None:
 
 def _duration(made: Plan, spec: CampaignSpec, sandboxes: int | None) -> str:
     """Expected, from how long golden runs took when they were recorded."""
-    from campaigns.host import sandboxes_for
+    from campaigns.running.host import sandboxes_for
 
     side_by_side = sandboxes or sandboxes_for(spec, len(made.experiments))
     seconds = {used.workload: used.seconds for used in made.recordings}
@@ -150,8 +150,8 @@ def _in_words(seconds: float) -> str:
 
 def _explain(console: Console, made: Plan, spec: CampaignSpec, name: str, recordings: Mapping[str, Recording]) -> None:
     from campaigns.planning.preview import preview
+    from campaigns.planning.recordings_found import SHIPPED, file_name
     from campaigns.planning.sites import Traffic
-    from campaigns.recordings_found import SHIPPED, file_name
     from injector.errors import InjectionError
     from mutineer.sheet import sheet_of
 
@@ -161,7 +161,7 @@ def _explain(console: Console, made: Plan, spec: CampaignSpec, name: str, record
         return
     recording = recordings.get(experiment.workload)
     if recording is None and (path := SHIPPED / file_name(spec.alone(experiment.workload))).exists():
-        from campaigns.recording import read_recording
+        from campaigns.planning.recording import read_recording
 
         recording = read_recording(path)
     try:

@@ -10,9 +10,9 @@ import click
 
 if TYPE_CHECKING:  # what a command runs is loaded when it runs: help and completion stay quick
     from campaigns.assets import Assets
-    from campaigns.executor import Result
-    from campaigns.recording import Recording
-    from campaigns.spec import CampaignSpec
+    from campaigns.planning.recording import Recording
+    from campaigns.running.executor import Result
+    from campaigns.spec.campaign_spec import CampaignSpec
 
 __all__ = ["RUNS", "command", "recordings_for"]
 
@@ -44,7 +44,7 @@ def command(
     from campaigns import assets, environment
     from campaigns.clusters.sandbox import outside
     from campaigns.clusters.sandbox.config import BINARIES
-    from campaigns.recordings_found import HERE, SHIPPED
+    from campaigns.planning.recordings_found import HERE, SHIPPED
     from mutineer.interrupts import interruptible
 
     if everything == (what is not None):
@@ -66,7 +66,7 @@ def recordings_for(
 ) -> Mapping[str, Recording]:
     """What a spec's sample is drawn from, by workload: those that ship or were made here; what is missing is recorded
     now, and kept in recordings/. `tell` hears of it."""
-    from campaigns.recordings_found import HERE, find_recordings
+    from campaigns.planning.recordings_found import HERE, find_recordings
 
     found = find_recordings(spec)
     recordings = dict(found.recordings)
@@ -80,7 +80,7 @@ def recordings_for(
 
 def _asked(what: str | None) -> tuple[CampaignSpec, Path]:
     """A spec with the workloads to record and their cluster, and where its relative paths start."""
-    from campaigns.spec import CampaignSpec
+    from campaigns.spec.campaign_spec import CampaignSpec
     from campaigns.workloads import WORKLOADS
     from mutineer.commands.plan import load
 
@@ -106,10 +106,10 @@ def _record(
 ) -> Recording:
     import tempfile
 
-    from campaigns.host import sandboxes_for
-    from campaigns.recording import write_recording
-    from campaigns.recording_runs import record_workload
-    from campaigns.recordings_found import file_name
+    from campaigns.planning.recording import write_recording
+    from campaigns.planning.recording_runs import record_workload
+    from campaigns.planning.recordings_found import file_name
+    from campaigns.running.host import sandboxes_for
 
     (workload,) = spec.workloads
     parallel = sandboxes_for(spec, 2 * runs)

@@ -29,7 +29,7 @@ def command(run: str, as_json: bool) -> None:
       mutineer rejudge nightly-3
       mutineer rejudge runs/nightly-3 --json
     """
-    from campaigns.rejudging import Classes, rejudge
+    from campaigns.judging.rejudging import Classes, rejudge
     from campaigns.run_folder import find_run
     from campaigns.store import open_run
     from mutineer.interrupts import interruptible

@@ -39,9 +39,9 @@ def command(
       mutineer replay quickstart-1 e0d58
       mutineer replay quickstart-1 e0d58 --times 10 --json
     """
-    from campaigns.agreement import agreement, class_of
-    from campaigns.campaign import Overrides, replay_experiment
+    from campaigns.judging.agreement import agreement, class_of
     from campaigns.run_folder import find_run
+    from campaigns.running.campaign import Overrides, replay_experiment
 
     folder, overrides = find_run(run), Overrides(parallelism=parallelism)
     with stage(folder, source) as on:

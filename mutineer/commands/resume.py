@@ -27,8 +27,8 @@ def command(run: str, parallelism: int | None, confirm: bool, mixed_versions: bo
       mutineer resume quickstart-1
       mutineer resume nightly --parallelism 2
     """
-    from campaigns.campaign import Overrides, resume_campaign
     from campaigns.run_folder import find_run
+    from campaigns.running.campaign import Overrides, resume_campaign
 
     folder, overrides = find_run(run), Overrides(parallelism=parallelism, confirm=confirm)
     with (

@@ -12,7 +12,7 @@ from mutineer.completing import complete_specs
 from mutineer.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from campaigns.campaign import Overrides
+    from campaigns.running.campaign import Overrides
 
 __all__ = ["campaign", "command"]
 
@@ -38,7 +38,7 @@ def command(
       mutineer run quickstart --name first
       mutineer run campaign.yaml --parallelism 4 --seed 7 --confirm
     """
-    from campaigns.campaign import Overrides
+    from campaigns.running.campaign import Overrides
 
     return campaign(spec, name, source, Overrides(parallelism=parallelism, seed=seed, confirm=confirm))
 
@@ -46,8 +46,8 @@ def command(
 def campaign(spec: Path, name: str | None, source: str | None, overrides: Overrides | None = None) -> ExitCode:
     """Reads the spec (all its problems at once), gets the binaries, runs, writes the report. Errors of the harness in
     it make the exit code ENVIRONMENT; findings do not."""
-    from campaigns.campaign import run_campaign
     from campaigns.run_folder import RUNS
+    from campaigns.running.campaign import run_campaign
     from mutineer.commands.plan import load
     from mutineer.commands.record import recordings_for
 

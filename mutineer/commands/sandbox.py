@@ -134,7 +134,7 @@ def up(
 
 def _settings(config: Path | None, nodes: int | None, profile: str | None) -> Settings:
     """Of the file, with what the command line says instead."""
-    from campaigns.cluster_spec import ClusterSpec, load_cluster
+    from campaigns.spec.cluster_spec import ClusterSpec, load_cluster
 
     spec = load_cluster(config) if config is not None else ClusterSpec.model_validate({})
     said = {"nodes": nodes, "profile": profile}

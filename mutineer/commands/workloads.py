@@ -66,7 +66,7 @@ def _all() -> list[Workload]:
 
 
 def _one(name: str) -> Workload:
-    from campaigns.spec_problems import did_you_mean
+    from campaigns.spec.problems import did_you_mean
     from campaigns.workloads import WORKLOADS
     from campaigns.workloads.manifests import load_folder
     from injector.errors import InputError, Problem

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
-from campaigns.gate import Gate, Outcome
+from campaigns.judging.gate import Gate, Outcome
 from campaigns.record import ExperimentRecord, PlannedExperiment
 from campaigns.store import Run
 from mutineer.report.sentences import what_was_done

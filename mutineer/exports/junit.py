@@ -28,7 +28,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
-from campaigns.gate import case_of, roles_of
+from campaigns.judging.gate import case_of, roles_of
 from classifiers.verdict import State
 from mutineer.exports.formats import Experiment, Exported
 

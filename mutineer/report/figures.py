@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from campaigns import statistics as shares
+from campaigns.judging import statistics as shares
 from campaigns.record import ExperimentRecord
 from classifiers.verdict import OrchestratorFailure, State
 from injector.roles import role_of

@@ -7,7 +7,7 @@ out, and any value that is not of this form is shown as JSON:
     host        {fact: value}; `memory_bytes` is shown in GiB
     cluster     {fact: value}: kind, nodes, profile
     assets      {component: where its binary came from}
-    deviations  ["COMPONENT SETTING: KUBEADM → OURS (WHY)"], as campaigns.campaign writes them, or the same as objects
+    deviations  ["COMPONENT SETTING: KUBEADM → OURS (WHY)"], as a campaign writes them, or the same as objects
                 {"component", "setting", "ours", "kubeadm", "why"}; any other text is shown whole
     started, ended  ISO 8601 with zone
     sampled     true if the plan is a random sample

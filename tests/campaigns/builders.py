@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from campaigns.plan import Plan, plan
+from campaigns.planning.plan import Plan, plan
 from campaigns.record import ExperimentRecord, IncidentMatch, PlannedExperiment, Reset
-from campaigns.spec import CampaignSpec
+from campaigns.spec.campaign_spec import CampaignSpec
 from classifiers.judge import judge
 from tests.builders import baseline, faulty, goldens, rule
 
@@ -28,7 +28,7 @@ faults:
 
 
 def spec(**changes: Any) -> CampaignSpec:
-    from campaigns.spec import parse_spec
+    from campaigns.spec.campaign_spec import parse_spec
 
     return parse_spec(SPEC, file="small.yaml").model_copy(update=changes)
 

@@ -27,16 +27,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from campaigns import campaign, rejudging
-from campaigns.campaign import resume_campaign, run_campaign
 from campaigns.clusters.sandbox import outside
 from campaigns.clusters.sandbox.config import BINARIES
-from campaigns.executor import Purpose
+from campaigns.judging import rejudging
 from campaigns.record import ExperimentRecord
-from campaigns.runner import LocalExecutor
-from campaigns.slots import Patience
-from campaigns.spec import parse_spec
-from campaigns.stopping import Stop
+from campaigns.running import campaign
+from campaigns.running.campaign import resume_campaign, run_campaign
+from campaigns.running.executor import Purpose
+from campaigns.running.runner import LocalExecutor
+from campaigns.running.slots import Patience
+from campaigns.running.stopping import Stop
+from campaigns.spec.campaign_spec import parse_spec
 from injector.errors import InputError, MutineerError
 from mutineer.interrupts import interruptible
 
@@ -106,7 +107,7 @@ def _confuse_the_clock() -> None:
         def now(cls, tz: datetime.tzinfo | None = None) -> Any:
             return datetime.datetime.fromtimestamp(time.time(), tz)
 
-    from campaigns import host
+    from campaigns.running import host
 
     host.datetime = SimpleNamespace(datetime=Jumping, UTC=datetime.UTC)  # type: ignore[attr-defined]
 

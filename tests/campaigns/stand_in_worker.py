@@ -1,4 +1,4 @@
-"""A stand-in for campaigns.worker: speaks its JSON lines without a cluster. What an experiment does is in its
+"""A stand-in for campaigns.running.worker: speaks its JSON lines without a cluster. What an experiment does is in its
 workload: `ok`, `recreate`, `error`, `die`, `hang`, `dirty` (dies between done and the next), `gibberish`, `traced`,
 `waits` (until the file STAND_IN_GO is there), `once-…` (that, but only the first time: it leaves a file beside
 STAND_IN_OBSERVATION). Any other is `ok`. Fails its start while the

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from campaigns.cluster_spec import parse_cluster
-from campaigns.gate_policy import parse_policy
-from campaigns.spec import parse_spec
+from campaigns.judging.gate_policy import parse_policy
+from campaigns.spec.campaign_spec import parse_spec
+from campaigns.spec.cluster_spec import parse_cluster
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 

@@ -144,7 +144,7 @@ def test_a_wrong_policy_is_told_before_the_run_is_looked_for(tmp_path: Path) -> 
 
 
 def test_every_outcome_has_an_exit_code_a_word_and_a_style() -> None:
-    from campaigns.gate import Outcome
+    from campaigns.judging.gate import Outcome
 
     words = {outcome.value for outcome in Outcome}
     assert set(gate._CODES) == set(gate._WORDS) == set(gate._STYLES) == words

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from campaigns.plan import Plan
+from campaigns.planning.plan import Plan
 from campaigns.store import create_run
 from failure_db.catalogue import load
 from mutineer.cli import main

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from campaigns.spec import load_spec
+from campaigns.spec.campaign_spec import load_spec
 from injector.errors import InputError
 from mutineer.commands import init
 

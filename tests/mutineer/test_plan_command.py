@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from campaigns.plan import Plan, plan_from_json
+from campaigns.planning.plan import Plan, plan_from_json
 from injector.errors import InputError
 from mutineer.commands.plan import command
 from mutineer.commands.record import command as record

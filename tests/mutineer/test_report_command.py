@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from campaigns.plan import Plan
+from campaigns.planning.plan import Plan
 from campaigns.store import create_run, open_run
 from injector.rules import JSONValue
 from mutineer.cli import main

@@ -43,7 +43,7 @@ class Worker:
 
     def __init__(self, binaries: Assets) -> None:
         config = outside.prepare("dns", binaries=binaries, audit=True)
-        self._launched = outside.launch(config, "campaigns.worker", pipes=True, dies_with_us=True)
+        self._launched = outside.launch(config, "campaigns.running.worker", pipes=True, dies_with_us=True)
 
     def wait(self, said: str, on_phase: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
         process: subprocess.Popen[bytes] = self._launched.process

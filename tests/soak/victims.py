@@ -22,7 +22,7 @@ class Victim(StrEnum):
 
 
 _MODULES = {Victim.RUNTIME: "campaigns.clusters.sandbox.cri", Victim.SPAWNER: "campaigns.clusters.sandbox.cri.spawner"}
-_FIRST = ("campaigns.worker", "campaigns.clusters.sandbox.keeper")
+_FIRST = ("campaigns.running.worker", "campaigns.clusters.sandbox.keeper")
 
 
 def find(victim: Victim, above: int) -> int | None:

@@ -17,7 +17,7 @@ from campaigns import assets, environment
 from campaigns.clusters.sandbox import control, outside
 from campaigns.clusters.sandbox.config import BINARIES, SandboxConfig
 from campaigns.clusters.sandbox.outside import Settings
-from campaigns.fault_checks import preferred_group
+from campaigns.spec.fault_checks import preferred_group
 from injector.errors import ClusterError
 from injector.rules import JSONValue
 
@@ -121,7 +121,7 @@ def fault(
     occurrence: int = 1,
     **chosen: str | None,
 ) -> dict[str, JSONValue]:
-    """A fault as a campaign's spec has it, to be checked by campaigns.fault_checks.check_fault. `target` is
+    """A fault as a campaign's spec has it, to be checked by campaigns.spec.fault_checks.check_fault. `target` is
     KIND/NAMESPACE/NAME, KIND/NAME, or KIND alone; `chosen` are a target's texts (labels, role, …)."""
     kind, slash, _ = target.partition("/")
     one = slash or kind.startswith("etcd:")

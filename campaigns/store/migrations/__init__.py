@@ -14,7 +14,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from campaigns.plan import plan_from_json
+from campaigns.planning.plan import plan_from_json
 from campaigns.store.rows import plan_file_row, planned_rows
 from campaigns.store.tables import VERSION, schema_version
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from campaigns.recording import Recording, build, read_recording
-from campaigns.recordings_found import SHIPPED
-from campaigns.spec import ClusterSpec
+from campaigns.planning.recording import Recording, build, read_recording
+from campaigns.planning.recordings_found import SHIPPED
+from campaigns.spec.campaign_spec import ClusterSpec
 from injector.channels.recording import Message, Recorded
 from injector.targets import Channel
 

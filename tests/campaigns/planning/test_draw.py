@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from campaigns.plan import Plan, plan, plan_from_json, plan_to_json
 from campaigns.planning.draw import NotPlanned, draw
+from campaigns.planning.plan import Plan, plan, plan_from_json, plan_to_json
 from campaigns.planning.preview import preview
+from campaigns.planning.recording import RecordedMessage, Recording
 from campaigns.planning.sites import Traffic
-from campaigns.recording import RecordedMessage, Recording
-from campaigns.sample_spec import SampleSpec
-from campaigns.spec import CampaignSpec, FaultSpec, parse_spec
+from campaigns.spec.campaign_spec import CampaignSpec, FaultSpec, parse_spec
+from campaigns.spec.sample_spec import SampleSpec
 from injector.channels.etcd import EtcdChannel
 from injector.channels.resources import resource_of
 from injector.codec import read_meta
@@ -168,7 +168,8 @@ def test_another_seed_draws_others_and_a_larger_budget_holds_the_smaller_ones() 
 
 def test_the_plan_is_the_same_byte_for_byte_in_another_process_locale_and_folder(tmp_path: Path) -> None:
     code = (
-        "from campaigns.plan import *; from campaigns.spec import *; from campaigns.recordings_found import *\n"
+        "from campaigns.planning.plan import *; from campaigns.spec.campaign_spec import *\n"
+        "from campaigns.planning.recordings_found import *\n"
         "spec, _ = load_preset('smoke')\n"
         "print(plan_to_json(plan(spec, find_recordings(spec).recordings)), end='')"
     )

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from campaigns.clusters.sandbox import isolation
-from campaigns.plan import Plan
+from campaigns.planning.plan import Plan
 from campaigns.store import Run, create_run, open_run
 from injector.errors import StoreError
 from tests.builders import faulty, rule

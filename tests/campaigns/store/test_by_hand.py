@@ -6,7 +6,7 @@ import re
 import sqlite3
 from pathlib import Path
 
-from campaigns.rejudging import rejudge
+from campaigns.judging.rejudging import rejudge
 from campaigns.store import open_run
 from tests.campaigns.store.recorded import VERSION_1, copy_of
 from tests.campaigns.store.workout import work_out

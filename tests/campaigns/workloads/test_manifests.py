@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from campaigns.plan import plan
-from campaigns.spec import CampaignSpec, load_spec, parse_spec
+from campaigns.planning.plan import plan
+from campaigns.spec.campaign_spec import CampaignSpec, load_spec, parse_spec
 from campaigns.workloads.documents import workload_to_document
 from campaigns.workloads.manifests import load_folder
 from campaigns.workloads.steps import Create
@@ -161,3 +161,21 @@ def test_what_is_no_folder_or_does_not_fit_is_refused(shop: Path, text: str, tol
     with pytest.raises(InputError) as refused:
         campaign(shop.parent, f"name: own\n{text}")
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ("{node: node-4, do: kill}", "the cluster has node-1 to node-3, but shop@"),
+        ("{component: kube-proxy, do: kill}", "a step can be about etcd, kube-apiserver, kube-controller-manager, "),
+    ],
+)
+def test_a_step_about_what_the_cluster_does_not_have_is_refused(shop: Path, step: str, told: str) -> None:
+    path = shop / "workload.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("steps:\n", "steps:\n- {component: kubelet-node-3, do: restart}\n", 1))
+    campaign(shop.parent)
+    path.write_text(text.replace("steps:\n", f"steps:\n- {step}\n", 1))
+    with pytest.raises(InputError, match=told) as refused:
+        campaign(shop.parent)
+    assert step.split()[1].rstrip(",") in str(refused.value)

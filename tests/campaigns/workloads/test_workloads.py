@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from campaigns.cluster_spec import FURNITURE
 from campaigns.clusters.actions import Action
 from campaigns.clusters.sandbox.cri.images import BUILT_IN
+from campaigns.spec.cluster_spec import FURNITURE
 from campaigns.workloads import WORKLOADS, Workload
 from campaigns.workloads.goals import PodsReady, RolledOut, missing
 from campaigns.workloads.steps import Create, ObjectName, Patch, ToNode

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from campaigns.gate import Check, Gate, Outcome
+from campaigns.judging.gate import Check, Gate, Outcome
 from campaigns.record import PlannedExperiment
 from classifiers.verdict import Activation, ClientFailure, OrchestratorFailure, State, Verdict
 from injector.targets import Target

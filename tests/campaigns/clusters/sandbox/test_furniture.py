@@ -13,11 +13,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from campaigns.cluster_spec import FURNITURE as NAMES
 from campaigns.clusters.sandbox.components import Profile
 from campaigns.clusters.sandbox.cri.images import BUILT_IN
 from campaigns.clusters.sandbox.furniture import FURNITURE, furniture_manifests, furniture_not_ready
 from campaigns.clusters.sandbox.manifests import system_manifests
+from campaigns.spec.cluster_spec import FURNITURE as NAMES
 from campaigns.workloads.deploy import DEPLOY
 
 NODES = ("node-1", "node-2", "node-3")

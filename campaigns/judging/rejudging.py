@@ -1,0 +1,221 @@
+"""Judges a stored run again from the store alone: the golden runs, the observations and today's classifiers.
+
+What is judged comes anew and stands for the earlier; nothing is overwritten, and what is judged as before is not kept
+twice. All of it is one transaction: a run is never half by old classifiers, half by new ones.
+
+The judge is pure and busy, so a large run is judged by a process for each core (`rejudging_worker`), each with a
+baseline of its own from the same golden runs; only this process writes. Workers read the run's folder, take ids in
+JSON lines, say judgements in JSON lines, and end when their input does, so that none outlives this process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import IO
+
+from campaigns.judging.bench import Bench
+from campaigns.record import ExperimentRecord
+from campaigns.store import Judgement, Run
+from classifiers.record import from_json, to_json
+from classifiers.verdict import ClientFailure, OrchestratorFailure, State, Verdict
+from failure_db.catalogue import load
+from injector.errors import HarnessError
+
+__all__ = ["Change", "Classes", "Rejudged", "bench_of", "judge_one", "rejudge"]
+
+WORTH_PROCESSES = 400
+"""Experiments from which on processes pay: starting one and its baseline takes about a second, as judging 100 does."""
+
+_CHUNK = 20
+"""Ids that a worker is given at once: less than half a second's work, so that both end together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """What a verdict says, without why."""
+
+    state: State
+    orchestrator: OrchestratorFailure | None
+    client: ClientFailure | None
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> Classes:
+        return cls(verdict.state, verdict.orchestrator, verdict.client)
+
+    def __str__(self) -> str:
+        if self.orchestrator is None or self.client is None:
+            return self.state.value
+        return f"{self.orchestrator.value} / {self.client.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An experiment, or a repeat of one (`repeat`, in words), that now has other classes."""
+
+    id: str
+    before: Classes
+    after: Classes
+    repeat: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejudged:
+    """What came of it. `judged`: all that were asked for, repeats among them; `worded`: those whose classes are as
+    before and whose reasons, incidents or activation are not."""
+
+    judged: int
+    worded: int
+    changes: tuple[Change, ...]
+
+
+def rejudge(run: Run, progress: Callable[[int, int], object] = lambda done, of: None) -> Rejudged:
+    """Judges every finished experiment and repeat of `run` (opened for writing) again. `progress` is told how many are
+    done, of how many. StoreError if the record can't be read or written, HarnessError if a worker process ends early:
+    then nothing has changed."""
+    ids = run.finished_ids()
+    repeats = list(run.repeats(observations=False))
+    notes = _Notes(len(ids) + len(repeats), progress)
+    with ExitStack() as stack:
+        if len(ids) < WORTH_PROCESSES:
+            bench = bench_of(run)
+            judged: Iterable[Line] = (judge_one(bench, record) for record in run.records())
+        else:
+            bench = bench_of(run) if repeats else Bench(())
+            judged = stack.enter_context(_Workers(run)).judge(sorted(ids))
+        run.add_judgements(notes.new(judged, _judge_repeats(run, bench, len(repeats))))
+    return Rejudged(notes.done, notes.worded, tuple(notes.changes))
+
+
+Line = tuple[str, Classes, Judgement | None]
+"""An experiment's id, its classes so far, and its judgement if that is new."""
+
+
+def bench_of(run: Run) -> Bench:
+    """A bench with all golden runs of the run."""
+    bench = Bench(load())
+    for record in run.goldens():
+        bench.remember(record)
+    bench.all_in()
+    return bench
+
+
+def judge_one(bench: Bench, record: ExperimentRecord) -> Line:
+    """One experiment judged again."""
+    latest = bench.judged(record)
+    judgement = Judgement.of(latest) if latest != record else None
+    return record.planned.id, Classes.of(record.verdict), judgement
+
+
+def _judge_repeats(run: Run, bench: Bench, count: int) -> Iterator[tuple[Line, str]]:
+    """Repeats likewise, each with what it is in words."""
+    for repeat in run.repeats() if count else ():
+        identifier, before, found = judge_one(bench, repeat.record)
+        if found is not None:
+            found = Judgement(
+                experiment=identifier,
+                verdict=found.verdict,
+                incidents=found.incidents,
+                error=found.error,
+                purpose=repeat.purpose,
+                number=repeat.number,
+            )
+        yield (identifier, before, found), f"{repeat.purpose} {repeat.number}"
+
+
+class _Notes:
+    """Counts what passes on its way to the store."""
+
+    def __init__(self, of: int, progress: Callable[[int, int], object]) -> None:
+        self.done, self.worded, self.changes = 0, 0, list[Change]()
+        self._of, self._progress = of, progress
+
+    def new(self, judged: Iterable[Line], repeats: Iterable[tuple[Line, str]]) -> Iterator[Judgement]:
+        for line in judged:
+            yield from self._note(line, "")
+        for line, words in repeats:
+            yield from self._note(line, words)
+
+    def _note(self, line: Line, repeat: str) -> Iterator[Judgement]:
+        identifier, before, judgement = line
+        if judgement is not None:
+            after = Classes.of(judgement.verdict)
+            if after == before:
+                self.worded += 1
+            else:
+                self.changes.append(Change(identifier, before, after, repeat))
+            yield judgement
+        self.done += 1
+        self._progress(self.done, self._of)
+
+
+class _Workers:
+    """A process for each core, as many ids under way as keep all of them busy."""
+
+    def __init__(self, run: Run) -> None:
+        self._command = [sys.executable, "-m", "campaigns.judging.rejudging_worker", str(run.folder)]
+        self._processes: list[subprocess.Popen[str]] = []
+
+    def __enter__(self) -> _Workers:
+        for _ in os.sched_getaffinity(0):
+            process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            self._processes.append(process)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            with process:  # closes its pipes and waits for it
+                pass
+
+    def judge(self, ids: Sequence[str]) -> Iterator[Line]:
+        """In turn: each worker has two chunks under way, so that it never waits for the other's answers."""
+        chunks = [ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK)]
+        given = [(chunk, self._processes[i % len(self._processes)]) for i, chunk in enumerate(chunks)]
+        ahead = 2 * len(self._processes)
+        for chunk, process in given[:ahead]:
+            _tell(process, chunk)
+        for place, (chunk, process) in enumerate(given):
+            for identifier in chunk:
+                yield self._answer(process, identifier)
+            if place + ahead < len(given):
+                later, its = given[place + ahead]
+                _tell(its, later)
+
+    def _answer(self, process: subprocess.Popen[str], identifier: str) -> Line:
+        line = _pipe(process.stdout).readline()
+        if not line:
+            raise HarnessError(f"the process that judged {identifier} again ended; its exit code is {process.wait()}")
+        said = json.loads(line)
+        if (error := said.get("failed")) is not None:
+            raise HarnessError(error)
+        where = f"the judgement of {identifier}"
+        judgement = None if said["new"] is None else from_json(Judgement, said["new"], where=where)
+        return said["id"], from_json(Classes, said["before"], where=where), judgement
+
+
+def answer(line: Line) -> str:
+    """A worker's line of JSON for one experiment."""
+    identifier, before, judgement = line
+    new = None if judgement is None else to_json(judgement)
+    return json.dumps({"id": identifier, "before": to_json(before), "new": new})
+
+
+def _tell(process: subprocess.Popen[str], chunk: Sequence[str]) -> None:
+    pipe = _pipe(process.stdin)
+    try:
+        pipe.write(json.dumps(chunk) + "\n")
+        pipe.flush()
+    except BrokenPipeError:
+        return  # it ended: the next answer says so
+
+
+def _pipe(pipe: IO[str] | None) -> IO[str]:
+    assert pipe is not None
+    return pipe

@@ -1,0 +1,138 @@
+"""One process's work on a run: tasks go to an executor, what comes back is judged, stored and shown, until all is done
+or somebody says stop. Nothing of an experiment is kept in memory once it is stored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from campaigns.judging.bench import Bench
+from campaigns.judging.rejudging import rejudge
+from campaigns.record import ExperimentRecord
+from campaigns.running.executor import Executor, FailedAttempt, Purpose, Result, Task
+from campaigns.running.stopping import Stop, Tally
+from campaigns.running.uninterrupted import uninterrupted
+from campaigns.spec.policies import ConfirmPolicy, StopRules
+from campaigns.store import Run
+from classifiers.verdict import State
+
+__all__ = ["Session", "SessionView", "due_confirmations", "missing_tasks"]
+
+
+_MANY = 200
+"""Judging so many again takes seconds, and a person may wonder."""
+
+
+class SessionView(Protocol):
+    """Told what came of the experiments."""
+
+    def finished(self, record: ExperimentRecord, purpose: Purpose) -> None:
+        """One is done and stored; its verdict is by the golden runs so far."""
+
+    def note(self, words: str) -> None: ...
+
+
+def missing_tasks(run: Run) -> list[Task]:
+    """What the plan has and the record has not, in the plan's order, each with what it failed of before."""
+    finished, failed = run.finished_ids(), run.failed_attempts()
+    todo = (planned for planned in run.plan.experiments if planned.id not in finished)
+    return [Task(planned, failed=failed.get(planned.id, ())[-1:]) for planned in todo]
+
+
+def due_confirmations(run: Run, policy: ConfirmPolicy | None) -> list[Task]:
+    """Findings of the policy's classes, as often as they are still to be done again, in the order they came."""
+    if policy is None:
+        return []
+    done = Counter(
+        each.record.planned.id for each in run.repeats(observations=False) if each.purpose == Purpose.CONFIRM.value
+    )
+    found = [
+        record.planned
+        for record in run.records(observations=False)
+        if not record.planned.golden and record.verdict.state is State.JUDGED
+        if record.verdict.orchestrator is not None and record.verdict.orchestrator.value in policy.classes
+    ]
+    return [Task(planned, Purpose.CONFIRM) for planned in found for _ in range(policy.times - done[planned.id])]
+
+
+class Session:
+    """Works on an open run. `stop` is listened to while it works; its rules count from here."""
+
+    def __init__(
+        self,
+        run: Run,
+        bench: Bench,
+        view: SessionView,
+        *,
+        stop: Stop,
+        rules: StopRules | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._run, self._bench, self._view, self._stop = run, bench, view, stop
+        self._tally, self._clock = Tally(rules or StopRules.model_validate({"errors": None})), clock
+        self._began = clock()
+        self._kept: object = None
+
+    @contextmanager
+    def closing(self, executor: Executor) -> Iterator[None]:
+        """At its end the executor is closed, whatever happens, and what was done but not yet handed over is kept."""
+        try:
+            yield
+        finally:
+            try:
+                executor.close()
+            finally:
+                for came in executor.unfinished():
+                    self._keep(came)
+
+    def work(self, executor: Executor, tasks: Sequence[Task]) -> None:
+        """Until all are done, or somebody says stop (`stop.why`)."""
+        self._stop.listen(executor.finish)
+        try:
+            for came in executor.run(tasks):
+                self._keep(came)
+                if (why := self._tally.reached(self._clock() - self._began)) is not None:
+                    self._stop.ask(why)
+        finally:
+            self._stop.listen(None)
+
+    def judge_again(self) -> None:
+        """All of it, by the golden runs that there are now; repeats that come later are judged by them, too."""
+        number = len(self._run.finished_ids())
+        if number >= _MANY:
+            self._view.note(f"judging all {number} by all golden runs; left now, `mutineer resume` does it")
+        self._bench.all_in()
+        rejudge(self._run)
+
+    def _keep(self, came: Result | FailedAttempt) -> None:
+        with uninterrupted():  # what is stored is known to be, and comes only once
+            if came is self._kept:
+                return
+            if isinstance(came, FailedAttempt):
+                if came.task.purpose is Purpose.PLANNED:  # a repeat's own record tells of both
+                    self._run.add_failed_attempt(came.task.planned.id, came.error)
+                    self._tally.failed()
+                self._kept = came
+                first = came.error.partition("\n")[0]
+                self._view.note(f"{came.task.planned.id} is tried again later, for the harness failed: {first}")
+            else:
+                record = self._store(came)
+                self._kept = came
+                self._view.finished(record, came.purpose)
+
+    def _store(self, result: Result) -> ExperimentRecord:
+        began = self._clock()
+        record = self._bench.record(result)
+        times = {**record.times, "judging": round(self._clock() - began, 3)}
+        record = dataclasses.replace(record, times=times)
+        if result.purpose is Purpose.PLANNED:
+            self._run.add(record, result.trace)
+            self._tally.count(record)
+        else:
+            self._run.add_repeat(record, result.purpose.value, result.trace)
+        return record

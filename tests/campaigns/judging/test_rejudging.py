@@ -1,0 +1,163 @@
+"""Judging a stored run again, from the store alone."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from campaigns.judging import rejudging
+from campaigns.judging.rejudging import rejudge
+from campaigns.record import ExperimentRecord
+from campaigns.store import Run, open_run
+from classifiers.verdict import ClientFailure, OrchestratorFailure, State, Verdict
+from injector.errors import HarnessError
+from tests.campaigns.store.recorded import VERSION_1, copy_of, rows
+
+DOUBT = Verdict(state=State.INCONCLUSIVE, reasons=("an older classifier was in doubt",))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    with open_run(copy_of(VERSION_1, tmp_path / "r"), writable=True) as opened:
+        yield opened  # type: ignore[misc]
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rejudging, "WORTH_PROCESSES", 1)
+
+
+def latest(run: Run) -> dict[str, Verdict]:
+    return {record.planned.id: record.verdict for record in run.records(observations=False)}
+
+
+def doubted(record: ExperimentRecord) -> ExperimentRecord:
+    return replace(record, verdict=DOUBT, incidents=())
+
+
+def test_what_an_older_classifier_said_is_judged_anew_and_the_difference_told(run: Run) -> None:
+    rejudge(run)
+    now = latest(run)
+    run.judge_again(doubted)
+    assert set(latest(run).values()) == {DOUBT}
+    told: list[tuple[int, int]] = []
+    summary = rejudge(run, lambda done, of: told.append((done, of)))
+    assert latest(run) == now
+    assert (summary.judged, summary.worded, len(summary.changes)) == (11, 0, 11)
+    stall = next(name for name, verdict in now.items() if verdict.orchestrator is OrchestratorFailure.STALL)
+    change = next(change for change in summary.changes if change.id == stall)
+    assert (str(change.before), str(change.after), change.repeat) == ("inconclusive", "stall / unreachable", "")
+    assert change.after.client is ClientFailure.UNREACHABLE
+    assert told == [(n, 11) for n in range(1, 12)]
+
+
+def test_what_is_judged_as_before_is_not_kept_twice(run: Run) -> None:
+    rejudge(run)
+    before = rows(run.folder, "SELECT count(*) FROM judgements")
+    summary = rejudge(run)
+    assert (summary.judged, summary.worded, summary.changes) == (11, 0, ())
+    assert rows(run.folder, "SELECT count(*) FROM judgements") == before
+
+
+def test_new_reasons_for_the_same_classes_are_kept_and_counted_apart(run: Run) -> None:
+    rejudge(run)
+    now = latest(run)
+    run.judge_again(lambda r: replace(r, verdict=replace(r.verdict, reasons=("in other words",))))
+    summary = rejudge(run)
+    assert (summary.worded, summary.changes) == (11, ())
+    assert latest(run) == now
+
+
+def test_processes_judge_as_one_does(run: Run, processes: None) -> None:
+    run.judge_again(doubted)
+    told: list[int] = []
+    summary = rejudge(run, lambda done, of: told.append(done))
+    with_processes = latest(run)
+    assert (summary.judged, len(summary.changes), told[-1]) == (11, 11, 11)
+    bench = rejudging.bench_of(run)
+    assert with_processes == {r.planned.id: bench.judged(r).verdict for r in run.records()}
+
+
+def test_repeats_are_judged_again_too(run: Run) -> None:
+    fault = [record for record in run.records() if not record.planned.golden][-1]
+    run.add_repeat(doubted(fault), "confirm")
+    run.add_repeat(doubted(fault), "confirm")
+    summary = rejudge(run)
+    assert [change.repeat for change in summary.changes if change.repeat] == ["confirm 1", "confirm 2"]
+    assert [r.record.verdict.state for r in run.repeats(fault.planned.id)] == [State.JUDGED] * 2
+    assert run.record(fault.planned.id) is not None
+    assert rejudge(run).changes == ()
+
+
+def test_an_error_of_the_harness_stays_one(run: Run) -> None:
+    failed = next(iter(run.records()))
+    error = Verdict(state=State.ERROR, reasons=("the harness failed",))
+    run.add_repeat(replace(failed, observation=None, verdict=error, error="etcd ended"), "replay")
+    rejudge(run)
+    (repeat,) = run.repeats()
+    assert (repeat.record.verdict.state, repeat.record.error) == (State.ERROR, "etcd ended")
+
+
+def test_the_run_folder_is_all_that_it_needs(run: Run, tmp_path: Path) -> None:
+    """In another place, by another process, with nothing else of the campaign: no assets, state, logs or report."""
+    rejudge(run)
+    known = {name: verdict.reasons for name, verdict in latest(run).items()}
+    run.judge_again(doubted)
+    run.close()
+    alone = tmp_path / "elsewhere"
+    alone.mkdir(mode=0o700)
+    for name in ("spec.yaml", "plan.json", "record.sqlite"):
+        shutil.copy(run.folder / name, alone / name)
+    shutil.rmtree(run.folder)
+    code = (
+        "import sys, pathlib\n"
+        "from campaigns.judging.rejudging import rejudge\n"
+        "from campaigns.store import open_run\n"
+        "with open_run(pathlib.Path(sys.argv[1]), writable=True) as run: print(len(rejudge(run).changes))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(alone)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+        env={"PATH": "/nonexistent", "HOME": "/nonexistent"},
+        check=True,
+    )
+    assert done.stdout == "11\n"
+    with open_run(alone) as opened:
+        assert {name: verdict.reasons for name, verdict in latest(opened).items()} == known
+
+
+def test_a_worker_that_ends_early_is_told_and_nothing_has_changed(
+    run: Run, processes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.judge_again(doubted)
+    monkeypatch.setattr(rejudging._Workers, "_answer", _kill_first)
+    with pytest.raises(HarnessError, match="ended; its exit code is -9"):
+        rejudge(run)
+    assert set(latest(run).values()) == {DOUBT}
+
+
+ANSWER = rejudging._Workers._answer
+
+
+def _kill_first(workers: rejudging._Workers, process: subprocess.Popen[str], identifier: str) -> rejudging.Line:
+    process.kill()
+    while True:
+        ANSWER(workers, process, identifier)  # what it said before it ended may still come
+
+
+def test_a_record_that_rotted_is_told_by_the_worker_that_met_it(run: Run, processes: None) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(run.folder / "record.sqlite")
+    with connection:
+        connection.execute("UPDATE observations SET body = x'00'")
+    connection.close()
+    with pytest.raises(HarnessError, match="its observation is corrupted"):
+        rejudge(run)

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from classifiers.observation import Observation
 from classifiers.verdict import Verdict
 from injector.rules import Rule
 from injector.targets import Channel
 
-__all__ = ["ExperimentRecord", "IncidentMatch", "PlannedExperiment", "RecordedRun", "Reset"]
+__all__ = ["ExperimentRecord", "IncidentMatch", "PlannedExperiment", "Purpose", "RecordedRun", "Reset"]
+
+
+class Purpose(StrEnum):
+    """Why an experiment is done: because the plan says so; or once more, for the campaign's policy wants to see a
+    finding again (confirm), or a person asked (replay)."""
+
+    PLANNED = "planned"
+    CONFIRM = "confirm"
+    REPLAY = "replay"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

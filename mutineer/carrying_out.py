@@ -96,7 +96,7 @@ def finished(run: Run, stop: Stop) -> ExitCode:
 
 def _confirmed(run: Run) -> list[str]:
     from campaigns.judging.agreement import agreements
-    from campaigns.running.executor import Purpose
+    from campaigns.record import Purpose
 
     same, times = Counter[str](), Counter[str]()
     for each in agreements(run, Purpose.CONFIRM):

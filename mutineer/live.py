@@ -17,9 +17,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from campaigns.record import ExperimentRecord
+from campaigns.record import ExperimentRecord, Purpose
 from campaigns.running.campaign import CampaignView
-from campaigns.running.executor import Purpose
 from campaigns.running.stopping import is_finding
 from classifiers.verdict import State
 

@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from campaigns.record import ExperimentRecord
-from campaigns.running.executor import Purpose
+from campaigns.record import ExperimentRecord, Purpose
 from campaigns.store import Run
 
 __all__ = ["Agreement", "agreement", "agreements", "class_of"]
@@ -41,8 +40,7 @@ def agreement(first: ExperimentRecord, again: Iterable[ExperimentRecord]) -> Agr
 def agreements(run: Run, purpose: Purpose) -> list[Agreement]:
     """Of every experiment of a run with such repeats, in the order they were first done again."""
     again: dict[str, list[ExperimentRecord]] = {}
-    for repeat in run.repeats(observations=False):
-        if repeat.purpose == purpose.value:
-            again.setdefault(repeat.record.planned.id, []).append(repeat.record)
+    for repeat in run.repeats(purpose=purpose, observations=False):
+        again.setdefault(repeat.record.planned.id, []).append(repeat.record)
     first = {r.planned.id: r for r in run.records(observations=False) if r.planned.id in again} if again else {}
     return [agreement(first[name], records) for name, records in again.items() if name in first]

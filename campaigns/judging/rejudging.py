@@ -14,14 +14,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO
 
 from campaigns.judging.bench import Bench
 from campaigns.record import ExperimentRecord
-from campaigns.store import Judgement, Run
+from campaigns.store import Judgement, Run, Spoiled
 from classifiers.record import from_json, to_json
 from classifiers.verdict import ClientFailure, OrchestratorFailure, State, Verdict
 from failure_db.catalogue import load
@@ -66,12 +66,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Rejudged:
-    """What came of it. `judged`: all that were asked for, repeats among them; `worded`: those whose classes are as
-    before and whose reasons, incidents or activation are not."""
+    """What came of it. `judged`: all that could be, repeats among them; `worded`: those whose classes are as before and
+    whose reasons, incidents or activation are not; `spoiled`: id → why what is stored of it can't be read any more: it
+    keeps its judgement, and no golden run of these is gone by."""
 
     judged: int
     worded: int
     changes: tuple[Change, ...]
+    spoiled: Mapping[str, str] = field(default_factory=dict)
 
 
 def rejudge(run: Run, progress: Callable[[int, int], object] = lambda done, of: None) -> Rejudged:
@@ -84,12 +86,12 @@ def rejudge(run: Run, progress: Callable[[int, int], object] = lambda done, of: 
     with ExitStack() as stack:
         if len(ids) < WORTH_PROCESSES:
             bench = bench_of(run)
-            judged: Iterable[Line] = (judge_one(bench, record) for record in run.records())
+            judged: Iterable[Line] = (judge_one(bench, record) for record in run.records(spoiled=notes.spoil))
         else:
             bench = bench_of(run) if repeats else Bench(())
-            judged = stack.enter_context(_Workers(run)).judge(sorted(ids))
-        run.add_judgements(notes.new(judged, _judge_repeats(run, bench, len(repeats))))
-    return Rejudged(notes.done, notes.worded, tuple(notes.changes))
+            judged = stack.enter_context(_Workers(run)).judge(sorted(ids), notes.spoil)
+        run.add_judgements(notes.new(judged, _judge_repeats(run, bench, len(repeats), notes.spoil)))
+    return Rejudged(notes.done, notes.worded, tuple(notes.changes), notes.spoiled)
 
 
 Line = tuple[str, Classes, Judgement | None]
@@ -97,9 +99,9 @@ Line = tuple[str, Classes, Judgement | None]
 
 
 def bench_of(run: Run) -> Bench:
-    """A bench with all golden runs of the run."""
+    """A bench with all golden runs of the run that can be read."""
     bench = Bench(load())
-    for record in run.goldens():
+    for record in run.goldens(spoiled=lambda identifier, why: None):
         bench.remember(record)
     bench.all_in()
     return bench
@@ -112,9 +114,9 @@ def judge_one(bench: Bench, record: ExperimentRecord) -> Line:
     return record.planned.id, Classes.of(record.verdict), judgement
 
 
-def _judge_repeats(run: Run, bench: Bench, count: int) -> Iterator[tuple[Line, str]]:
+def _judge_repeats(run: Run, bench: Bench, count: int, spoiled: Spoiled) -> Iterator[tuple[Line, str]]:
     """Repeats likewise, each with what it is in words."""
-    for repeat in run.repeats() if count else ():
+    for repeat in run.repeats(spoiled=spoiled) if count else ():
         identifier, before, found = judge_one(bench, repeat.record)
         if found is not None:
             found = Judgement(
@@ -132,7 +134,7 @@ class _Notes:
     """Counts what passes on its way to the store."""
 
     def __init__(self, of: int, progress: Callable[[int, int], object]) -> None:
-        self.done, self.worded, self.changes = 0, 0, list[Change]()
+        self.done, self.worded, self.changes, self.spoiled = 0, 0, list[Change](), dict[str, str]()
         self._of, self._progress = of, progress
 
     def new(self, judged: Iterable[Line], repeats: Iterable[tuple[Line, str]]) -> Iterator[Judgement]:
@@ -140,6 +142,10 @@ class _Notes:
             yield from self._note(line, "")
         for line, words in repeats:
             yield from self._note(line, words)
+
+    def spoil(self, identifier: str, why: str) -> None:
+        """One that can't be read."""
+        self.spoiled[identifier] = why
 
     def _note(self, line: Line, repeat: str) -> Iterator[Judgement]:
         identifier, before, judgement = line
@@ -174,7 +180,7 @@ class _Workers:
             with process:  # closes its pipes and waits for it
                 pass
 
-    def judge(self, ids: Sequence[str]) -> Iterator[Line]:
+    def judge(self, ids: Sequence[str], spoiled: Spoiled) -> Iterator[Line]:
         """In turn: each worker has two chunks under way, so that it never waits for the other's answers."""
         chunks = [ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK)]
         given = [(chunk, self._processes[i % len(self._processes)]) for i, chunk in enumerate(chunks)]
@@ -183,18 +189,22 @@ class _Workers:
             _tell(process, chunk)
         for place, (chunk, process) in enumerate(given):
             for identifier in chunk:
-                yield self._answer(process, identifier)
+                if (line := self._answer(process, identifier, spoiled)) is not None:
+                    yield line
             if place + ahead < len(given):
                 later, its = given[place + ahead]
                 _tell(its, later)
 
-    def _answer(self, process: subprocess.Popen[str], identifier: str) -> Line:
+    def _answer(self, process: subprocess.Popen[str], identifier: str, spoiled: Spoiled) -> Line | None:
         line = _pipe(process.stdout).readline()
         if not line:
             raise HarnessError(f"the process that judged {identifier} again ended; its exit code is {process.wait()}")
         said = json.loads(line)
         if (error := said.get("failed")) is not None:
             raise HarnessError(error)
+        if (why := said.get("spoiled")) is not None:
+            spoiled(identifier, why)
+            return None
         where = f"the judgement of {identifier}"
         judgement = None if said["new"] is None else from_json(Judgement, said["new"], where=where)
         return said["id"], from_json(Classes, said["before"], where=where), judgement

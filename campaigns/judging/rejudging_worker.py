@@ -3,6 +3,7 @@
     python -m campaigns.judging.rejudging_worker FOLDER
     <- ["e0123…", …]                     a line for each chunk of ids
     -> {"id", "before", "new"}           a line for each id: its classes so far; the judgement, null if it is as before
+    -> {"id", "spoiled": "…"}            instead: what is stored of it can't be read, in words
     -> {"failed": "…"}                   the record can't be read, in words; it ends
 
 It opens the run for reading and writes nothing but these lines.
@@ -15,8 +16,9 @@ import signal
 import sys
 from pathlib import Path
 
+from campaigns.judging.bench import Bench
 from campaigns.judging.rejudging import answer, bench_of, judge_one
-from campaigns.store import open_run
+from campaigns.store import Run, open_run
 from injector.errors import StoreError
 
 __all__ = ["main"]
@@ -29,13 +31,21 @@ def main(folder: str) -> None:
             bench = bench_of(run)
             for line in sys.stdin:
                 for identifier in json.loads(line):
-                    record = run.record(identifier)
-                    if record is None:
-                        raise StoreError(f"{folder}: experiment {identifier} is not finished")
-                    print(answer(judge_one(bench, record)))
+                    print(_judged(run, bench, identifier))
                 sys.stdout.flush()
     except StoreError as error:
         print(json.dumps({"failed": str(error)}), flush=True)
+
+
+def _judged(run: Run, bench: Bench, identifier: str) -> str:
+    """The line for one."""
+    try:
+        record = run.record(identifier)
+    except StoreError as error:
+        return json.dumps({"id": identifier, "spoiled": str(error)})
+    if record is None:
+        raise StoreError(f"{run.folder}: experiment {identifier} is not finished")
+    return answer(judge_one(bench, record))
 
 
 if __name__ == "__main__":

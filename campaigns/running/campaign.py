@@ -19,8 +19,8 @@ from campaigns.judging.bench import Bench
 from campaigns.planning.plan import plan
 from campaigns.planning.recording import Recording
 from campaigns.planning.recordings_found import write_recordings
-from campaigns.record import ExperimentRecord, PlannedExperiment
-from campaigns.running.executor import Executor, Progress, Purpose, Task
+from campaigns.record import ExperimentRecord, PlannedExperiment, Purpose
+from campaigns.running.executor import Executor, Progress, Task
 from campaigns.running.host import now, run_metadata, sandboxes_for, session_document, versions
 from campaigns.running.runner import LocalExecutor
 from campaigns.running.session import Session, SessionView, due_confirmations, missing_tasks
@@ -197,7 +197,7 @@ class _Work:
         with contextlib.ExitStack() as on_error:
             if close:
                 on_error.callback(self._run.close)
-            for record in self._run.goldens():  # of earlier sessions
+            for record in self._run.goldens(spoiled=self._left_out):  # of earlier sessions
                 self._bench.remember(record)
             self._parallel = sandboxes_for(self._spec, len(self._run.plan.experiments))
             self._run.begin_session({"why": why, **session_document(self._assets, self._parallel)})
@@ -206,6 +206,9 @@ class _Work:
             with self._ending(), session.closing(executor):
                 yield session, executor
             on_error.pop_all()
+
+    def _left_out(self, identifier: str, why: str) -> None:
+        self._view.note(f"the golden run {identifier} is not gone by: {why}")
 
     def carry_out(self, session: Session, executor: Executor) -> None:
         """What is missing, then what is to be confirmed by the judgement of the whole."""
@@ -295,4 +298,4 @@ def _one_planned(run: Run, beginning: str) -> PlannedExperiment:
 
 
 def _replays(run: Run, identifier: str) -> Iterator[ExperimentRecord]:
-    return (each.record for each in run.repeats(identifier, observations=False) if each.purpose == Purpose.REPLAY.value)
+    return (each.record for each in run.repeats(identifier, Purpose.REPLAY, observations=False))

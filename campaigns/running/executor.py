@@ -9,23 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol
 
-from campaigns.record import PlannedExperiment, Reset
+from campaigns.record import PlannedExperiment, Purpose, Reset
 from classifiers.observation import Observation
 from injector.channels.recording import Recorded
 from injector.targets import Channel
 
-__all__ = ["Executor", "FailedAttempt", "Progress", "Purpose", "Result", "Task"]
-
-
-class Purpose(StrEnum):
-    """Why an experiment is done: because the plan says so, or once more."""
-
-    PLANNED = "planned"
-    CONFIRM = "confirm"
-    REPLAY = "replay"
+__all__ = ["Executor", "FailedAttempt", "Progress", "Result", "Task"]
 
 
 @dataclass(frozen=True, slots=True)

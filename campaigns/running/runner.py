@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import Any
 
 from campaigns.clusters.sandbox import outside
-from campaigns.record import RecordedRun, Reset
-from campaigns.running.executor import FailedAttempt, Progress, Purpose, Result, Task
+from campaigns.record import Purpose, RecordedRun, Reset
+from campaigns.running.executor import FailedAttempt, Progress, Result, Task
 from campaigns.running.experiment import Limits
 from campaigns.running.slots import Patience, Slot, Stage
 from campaigns.running.uninterrupted import uninterrupted

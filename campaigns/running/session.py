@@ -13,8 +13,8 @@ from typing import Protocol
 
 from campaigns.judging.bench import Bench
 from campaigns.judging.rejudging import rejudge
-from campaigns.record import ExperimentRecord
-from campaigns.running.executor import Executor, FailedAttempt, Purpose, Result, Task
+from campaigns.record import ExperimentRecord, Purpose
+from campaigns.running.executor import Executor, FailedAttempt, Result, Task
 from campaigns.running.stopping import Stop, Tally
 from campaigns.running.uninterrupted import uninterrupted
 from campaigns.spec.policies import ConfirmPolicy, StopRules
@@ -48,9 +48,7 @@ def due_confirmations(run: Run, policy: ConfirmPolicy | None) -> list[Task]:
     """Findings of the policy's classes, as often as they are still to be done again, in the order they came."""
     if policy is None:
         return []
-    done = Counter(
-        each.record.planned.id for each in run.repeats(observations=False) if each.purpose == Purpose.CONFIRM.value
-    )
+    done = Counter(each.record.planned.id for each in run.repeats(purpose=Purpose.CONFIRM, observations=False))
     found = [
         record.planned
         for record in run.records(observations=False)
@@ -107,7 +105,8 @@ class Session:
         if number >= _MANY:
             self._view.note(f"judging all {number} by all golden runs; left now, `mutineer resume` does it")
         self._bench.all_in()
-        rejudge(self._run)
+        for identifier, why in rejudge(self._run).spoiled.items():
+            self._view.note(f"{identifier} keeps its judgement: {why}")
 
     def _keep(self, came: Result | FailedAttempt) -> None:
         with uninterrupted():  # what is stored is known to be, and comes only once
@@ -134,5 +133,5 @@ class Session:
             self._run.add(record, result.trace)
             self._tally.count(record)
         else:
-            self._run.add_repeat(record, result.purpose.value, result.trace)
+            self._run.add_repeat(record, result.purpose, result.trace)
         return record

@@ -17,8 +17,8 @@ could not do but the pragmas. Verdicts can be judged again from the observations
 """
 
 from campaigns.store.opening import create_run, open_run
-from campaigns.store.run import Run
+from campaigns.store.run import Run, Spoiled
 from campaigns.store.tables import VERSION
 from campaigns.store.values import Count, Judgement, Repeat, Session
 
-__all__ = ["VERSION", "Count", "Judgement", "Repeat", "Run", "Session", "create_run", "open_run"]
+__all__ = ["VERSION", "Count", "Judgement", "Repeat", "Run", "Session", "Spoiled", "create_run", "open_run"]

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from campaigns.planning.plan import Plan, plan_from_json
-from campaigns.record import ExperimentRecord
+from campaigns.record import ExperimentRecord, Purpose
 from campaigns.run_folder import RunnerLock
 from campaigns.store import queries
 from campaigns.store import tables as t
@@ -36,11 +36,12 @@ from classifiers.verdict import Activation, ClientFailure, OrchestratorFailure, 
 from injector.errors import InputError, StoreError
 from injector.rules import JSONValue
 
-__all__ = ["PURPOSES", "Run"]
+__all__ = ["Run", "Spoiled"]
 
 T = TypeVar("T")
 
-PURPOSES = ("confirm", "replay")
+Spoiled = Callable[[str, str], object]
+"""Told an experiment's id, and what is wrong with what is stored of it."""
 
 _BATCH = 200
 """Judgements written at once: some hundred kilobytes."""
@@ -75,11 +76,11 @@ class Run:
             }
             connection.execute(t.experiments.insert().values(row))
 
-    def add_repeat(self, record: ExperimentRecord, purpose: str, trace: bytes | None = None) -> None:
-        """Adds a planned experiment that was done once more: beside the first, never in its place. ValueError if
-        `purpose` is neither `confirm` nor `replay`."""
-        if purpose not in PURPOSES:
-            raise ValueError(f"purpose {purpose!r}; expected one of {', '.join(PURPOSES)}")
+    def add_repeat(self, record: ExperimentRecord, purpose: Purpose, trace: bytes | None = None) -> None:
+        """Adds a planned experiment that was done once more: beside the first, never in its place. ValueError if it
+        was planned."""
+        if purpose is Purpose.PLANNED:
+            raise ValueError(f"{record.planned.id} was planned: it is no repeat")
         identifier, kept = record.planned.id, self._keep(trace)
         with self._adding("two repeats were added at once") as connection:
             self._require_planned(connection, identifier)
@@ -115,11 +116,6 @@ class Run:
         with self._adding("the session was ended before") as connection:
             row = {"session": self._session, "ended": _now(), "why": why}
             connection.execute(t.session_ends.insert().values(row))
-
-    def judge_again(self, judged: Callable[[ExperimentRecord], ExperimentRecord]) -> None:
-        """Asks `judged` for each finished experiment with its observation, one after the other, and keeps what it says
-        where that is anything new. All of it in one transaction. (`campaigns.judging.rejudging` on every core.)"""
-        self.add_judgements(Judgement.of(latest) for record in self.records() if (latest := judged(record)) != record)
 
     def add_judgements(self, judgements: Iterable[Judgement]) -> None:
         """Keeps judgements, which from then on stand for the earlier ones; nothing is overwritten. All in one
@@ -186,19 +182,23 @@ class Run:
         with self._reading() as connection:
             return tuple(_count(row) for row in connection.execute(queries.counts()))
 
-    def records(self, *, observations: bool = True, in_plan_order: bool = False) -> Iterator[ExperimentRecord]:
+    def records(
+        self, *, observations: bool = True, in_plan_order: bool = False, spoiled: Spoiled | None = None
+    ) -> Iterator[ExperimentRecord]:
         """Finished experiments one by one, in the order they were added or in the plan's; without their observations
-        (None) if not asked for."""
+        (None) if not asked for. `spoiled` is told of each whose observation can't be read any more, which is then left
+        out; without it, StoreError."""
         query = queries.experiments(bodies=observations)
         query = queries.in_plan_order(query) if in_plan_order else query.order_by(t.experiments.c.seq)
-        yield from self._select(query, observations)
+        yield from self._select(query, observations, spoiled)
 
-    def goldens(self, workload: str | None = None) -> Iterator[ExperimentRecord]:
-        """Finished golden runs with their observations, of one workload or of all, in the order they were added."""
+    def goldens(self, workload: str | None = None, *, spoiled: Spoiled | None = None) -> Iterator[ExperimentRecord]:
+        """Finished golden runs with their observations, of one workload or of all, in the order they were added.
+        `spoiled`: as for `records`."""
         query = queries.experiments(bodies=True).where(t.experiments.c.golden.is_(True))
         if workload is not None:
             query = query.where(t.experiments.c.workload == workload)
-        yield from self._select(query.order_by(t.experiments.c.seq), True)
+        yield from self._select(query.order_by(t.experiments.c.seq), True, spoiled)
 
     def gravest(self, limit: int | None = None) -> Iterator[ExperimentRecord]:
         """Experiments with a fault without their observations: the gravest class first, what was not judged last."""
@@ -217,7 +217,7 @@ class Run:
         query = queries.experiments(bodies=True).where(t.experiments.c.id == identifier)
         return next(self._select(query, True), None)
 
-    def trace(self, identifier: str, *, purpose: str | None = None, number: int = 1) -> bytes | None:
+    def trace(self, identifier: str, *, purpose: Purpose | None = None, number: int = 1) -> bytes | None:
         """The trace that was added with the experiment, or with the repeat of that purpose and number; None if none
         was, or it is not finished. StoreError if it is missing or corrupted; the record stands without it."""
         query, where = sa.select(t.experiments.c.trace).where(t.experiments.c.id == identifier), ""
@@ -227,16 +227,26 @@ class Run:
         digest = self._scalar(query)
         return None if digest is None else self._traces.read(str(digest), f"{where}experiment {identifier}")
 
-    def repeats(self, identifier: str | None = None, *, observations: bool = True) -> Iterator[Repeat]:
-        """Repeats of one experiment or of all, in the order they were added; without their observations (None) if not
-        asked for."""
+    def repeats(
+        self,
+        identifier: str | None = None,
+        purpose: Purpose | None = None,
+        *,
+        observations: bool = True,
+        spoiled: Spoiled | None = None,
+    ) -> Iterator[Repeat]:
+        """Repeats of one experiment or of all, of one purpose or of both, in the order they were added; without their
+        observations (None) if not asked for. `spoiled`: as for `records`."""
         query = queries.repeats(bodies=observations)
         if identifier is not None:
             query = query.where(t.repeats.c.experiment == identifier)
+        if purpose is not None:
+            query = query.where(t.repeats.c.purpose == purpose.value)
         with self._reading() as connection:
             for row in connection.execute(query):
                 where = f"{row.purpose} {row.number} of experiment {row.experiment}"
-                yield Repeat(row.purpose, row.number, _record(row, observations, where))
+                if (record := _record(row, observations, where, spoiled)) is not None:
+                    yield Repeat(Purpose(row.purpose), row.number, record)
 
     def failed_attempts(self) -> Mapping[str, tuple[str, ...]]:
         """Experiment → what broke, each time that the harness failed to do it, first to last."""
@@ -283,10 +293,13 @@ class Run:
 
     # --- below
 
-    def _select(self, query: sa.Select[Any], observations: bool) -> Iterator[ExperimentRecord]:
+    def _select(
+        self, query: sa.Select[Any], observations: bool, spoiled: Spoiled | None = None
+    ) -> Iterator[ExperimentRecord]:
         with self._reading() as connection:
             for row in connection.execute(query):
-                yield _record(row, observations, f"experiment {row.id}")
+                if (record := _record(row, observations, f"experiment {row.id}", spoiled)) is not None:
+                    yield record
 
     def _scalar(self, query: sa.Select[Any]) -> object:
         with self._reading() as connection:
@@ -339,11 +352,19 @@ def batches(values: Iterable[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
-def _record(row: sa.Row[Any], observations: bool, where: str) -> ExperimentRecord:
+def _record(
+    row: sa.Row[Any], observations: bool, where: str, spoiled: Spoiled | None = None
+) -> ExperimentRecord | None:
     record = record_of(row.document, row.judgement, where)
     if not observations or row.observation is None:
         return record
-    return replace(record, observation=read_observation(row.body, row.observation, where))
+    try:
+        return replace(record, observation=read_observation(row.body, row.observation, where))
+    except StoreError as error:
+        if spoiled is None:
+            raise
+        spoiled(record.planned.id, str(error))
+        return None
 
 
 def _count(row: sa.Row[Any]) -> Count:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from campaigns.record import ExperimentRecord, IncidentMatch
+from campaigns.record import ExperimentRecord, IncidentMatch, Purpose
 from classifiers.verdict import Activation, ClientFailure, OrchestratorFailure, State, Verdict
 from injector.rules import JSONValue
 
@@ -14,11 +14,10 @@ __all__ = ["Count", "Judgement", "Repeat", "Session"]
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """A planned experiment done once more, which never replaces the first time. purpose: `confirm` (a finding that the
-    campaign's policy wants to see twice) or `replay` (a person asked); `number` counts from 1 within experiment and
-    purpose, in the order they were added."""
+    """A planned experiment done once more, which never replaces the first time. `number` counts from 1 within
+    experiment and purpose, in the order they were added."""
 
-    purpose: str
+    purpose: Purpose
     number: int
     record: ExperimentRecord
 
@@ -62,7 +61,7 @@ class Judgement:
     verdict: Verdict
     incidents: tuple[IncidentMatch, ...] = ()
     error: str | None = None
-    purpose: str | None = None
+    purpose: Purpose | None = None
     number: int = 0
 
     @classmethod

@@ -8,12 +8,14 @@ import sys
 import click
 
 from mutineer.completing import complete_runs
+from mutineer.exit_codes import ExitCode
 
 __all__ = ["SCHEMA", "command"]
 
 SCHEMA = 1
 """Of --json: {"schema", "judged", "worded", "changes": [{"id", "repeat" ("" or `confirm 1`, `replay 2`, …), "before",
-"after"}]}, where before and after are {"state", "orchestrator", "client"}, the latter two null where not judged."""
+"after"}], "spoiled": {id: why}}, where before and after are {"state", "orchestrator", "client"}, the latter two null
+where not judged."""
 
 
 @click.command("rejudge")
@@ -51,10 +53,16 @@ def command(run: str, as_json: bool) -> None:
             {"id": c.id, "repeat": c.repeat, "before": classes(c.before), "after": classes(c.after)}
             for c in found.changes
         ]
-        document = {"schema": SCHEMA, "judged": found.judged, "worded": found.worded, "changes": changes}
-        click.echo(json.dumps(document, indent=2))
-        return
-    click.echo(f"{found.judged} judged again: {len(found.changes)} changed class, {found.worded} only their reasons")
-    for change in found.changes:
-        again = f" ({change.repeat})" if change.repeat else ""
-        click.echo(f"{change.id}{again}: {change.before} → {change.after}")
+        counts = {"schema": SCHEMA, "judged": found.judged, "worded": found.worded}
+        click.echo(json.dumps({**counts, "changes": changes, "spoiled": dict(found.spoiled)}, indent=2))
+    else:
+        click.echo(
+            f"{found.judged} judged again: {len(found.changes)} changed class, {found.worded} only their reasons"
+        )
+        for change in found.changes:
+            again = f" ({change.repeat})" if change.repeat else ""
+            click.echo(f"{change.id}{again}: {change.before} → {change.after}")
+    if found.spoiled:
+        for identifier, why in found.spoiled.items():
+            click.echo(f"{identifier} keeps its judgement: {why}", err=True)
+        sys.exit(ExitCode.ENVIRONMENT)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from campaigns.planning.plan import Plan, plan
 from campaigns.record import ExperimentRecord, IncidentMatch, PlannedExperiment, Reset
 from campaigns.spec.campaign_spec import CampaignSpec
+from campaigns.store import Judgement, Run
 from classifiers.judge import judge
 from tests.builders import baseline, faulty, goldens, rule
 
@@ -51,3 +53,8 @@ def record(planned: PlannedExperiment | None = None, **changes: Any) -> Experime
         "sandbox": "s1",
     }
     return ExperimentRecord(**{**built, **changes})
+
+
+def judge_again(run: Run, judged: Callable[[ExperimentRecord], ExperimentRecord]) -> None:
+    """Keeps what `judged` says of each finished experiment, where that is anything new."""
+    run.add_judgements(Judgement.of(latest) for each in run.records() if (latest := judged(each)) != each)

@@ -30,10 +30,9 @@ from typing import Any
 from campaigns.clusters.sandbox import outside
 from campaigns.clusters.sandbox.config import BINARIES
 from campaigns.judging import rejudging
-from campaigns.record import ExperimentRecord
+from campaigns.record import ExperimentRecord, Purpose
 from campaigns.running import campaign
 from campaigns.running.campaign import resume_campaign, run_campaign
-from campaigns.running.executor import Purpose
 from campaigns.running.runner import LocalExecutor
 from campaigns.running.slots import Patience
 from campaigns.running.stopping import Stop

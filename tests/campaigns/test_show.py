@@ -9,12 +9,13 @@ import jsonschema
 import pytest
 
 from campaigns import show
+from campaigns.record import Purpose
 from campaigns.show import document, experiment_document, stream
 from campaigns.store import create_run, open_run
 from classifiers.verdict import OrchestratorFailure, State, Verdict
 from injector.errors import StoreError
 from injector.rules import JSONValue
-from tests.campaigns.builders import SPEC, record, small_plan
+from tests.campaigns.builders import SPEC, judge_again, record, small_plan
 
 SCHEMA = json.loads((Path(show.__file__).parents[1] / "mutineer/schemas/show.schema.json").read_text())
 PLAN = small_plan()
@@ -150,8 +151,8 @@ def test_repeats_sessions_and_strata_are_told_beside_the_experiment(tmp_path: Pa
         run.begin_session({"sandboxes": 2})
         run.add(record(first))
         run.add(record(second))
-        run.add_repeat(record(first, verdict=stalled), "confirm")
-        run.add_repeat(record(first), "replay")
+        run.add_repeat(record(first, verdict=stalled), Purpose.CONFIRM)
+        run.add_repeat(record(first), Purpose.REPLAY)
         run.end_session("finished")
         made = document(run)
         one = experiment_document(record(first), tuple(run.repeats(first.id)))
@@ -173,7 +174,7 @@ def test_the_latest_judgement_is_what_is_counted_and_shown(tmp_path: Path) -> No
         for planned in FAULTS:
             run.add(record(planned))
         for failure in (OrchestratorFailure.OUTAGE, OrchestratorFailure.STALL):
-            run.judge_again(lambda r, f=failure: replace(r, verdict=replace(r.verdict, orchestrator=f)))  # type: ignore[misc]
+            judge_again(run, lambda r, f=failure: replace(r, verdict=replace(r.verdict, orchestrator=f)))  # type: ignore[misc]
         made = document(run)
     assert made["summary"]["by_orchestrator"]["stall"] == len(FAULTS)  # type: ignore[index, call-overload]
     assert {e["orchestrator"] for e in made["experiments"]} == {"stall"}  # type: ignore[union-attr, index, call-overload]

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from campaigns.record import ExperimentRecord, PlannedExperiment
-from campaigns.running.executor import Purpose
+from campaigns.record import ExperimentRecord, PlannedExperiment, Purpose
 from classifiers.verdict import OrchestratorFailure, State, Verdict
 from mutineer.live import ClosableView, ViewConsole, choose_view, outcome
 from tests.builders import rule

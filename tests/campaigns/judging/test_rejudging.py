@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,10 +13,11 @@ import pytest
 
 from campaigns.judging import rejudging
 from campaigns.judging.rejudging import rejudge
-from campaigns.record import ExperimentRecord
+from campaigns.record import ExperimentRecord, Purpose
 from campaigns.store import Run, open_run
 from classifiers.verdict import ClientFailure, OrchestratorFailure, State, Verdict
 from injector.errors import HarnessError
+from tests.campaigns.builders import judge_again
 from tests.campaigns.store.recorded import VERSION_1, copy_of, rows
 
 DOUBT = Verdict(state=State.INCONCLUSIVE, reasons=("an older classifier was in doubt",))
@@ -43,7 +45,7 @@ def doubted(record: ExperimentRecord) -> ExperimentRecord:
 def test_what_an_older_classifier_said_is_judged_anew_and_the_difference_told(run: Run) -> None:
     rejudge(run)
     now = latest(run)
-    run.judge_again(doubted)
+    judge_again(run, doubted)
     assert set(latest(run).values()) == {DOUBT}
     told: list[tuple[int, int]] = []
     summary = rejudge(run, lambda done, of: told.append((done, of)))
@@ -67,14 +69,14 @@ def test_what_is_judged_as_before_is_not_kept_twice(run: Run) -> None:
 def test_new_reasons_for_the_same_classes_are_kept_and_counted_apart(run: Run) -> None:
     rejudge(run)
     now = latest(run)
-    run.judge_again(lambda r: replace(r, verdict=replace(r.verdict, reasons=("in other words",))))
+    judge_again(run, lambda r: replace(r, verdict=replace(r.verdict, reasons=("in other words",))))
     summary = rejudge(run)
     assert (summary.worded, summary.changes) == (11, ())
     assert latest(run) == now
 
 
 def test_processes_judge_as_one_does(run: Run, processes: None) -> None:
-    run.judge_again(doubted)
+    judge_again(run, doubted)
     told: list[int] = []
     summary = rejudge(run, lambda done, of: told.append(done))
     with_processes = latest(run)
@@ -85,8 +87,8 @@ def test_processes_judge_as_one_does(run: Run, processes: None) -> None:
 
 def test_repeats_are_judged_again_too(run: Run) -> None:
     fault = [record for record in run.records() if not record.planned.golden][-1]
-    run.add_repeat(doubted(fault), "confirm")
-    run.add_repeat(doubted(fault), "confirm")
+    run.add_repeat(doubted(fault), Purpose.CONFIRM)
+    run.add_repeat(doubted(fault), Purpose.CONFIRM)
     summary = rejudge(run)
     assert [change.repeat for change in summary.changes if change.repeat] == ["confirm 1", "confirm 2"]
     assert [r.record.verdict.state for r in run.repeats(fault.planned.id)] == [State.JUDGED] * 2
@@ -97,7 +99,7 @@ def test_repeats_are_judged_again_too(run: Run) -> None:
 def test_an_error_of_the_harness_stays_one(run: Run) -> None:
     failed = next(iter(run.records()))
     error = Verdict(state=State.ERROR, reasons=("the harness failed",))
-    run.add_repeat(replace(failed, observation=None, verdict=error, error="etcd ended"), "replay")
+    run.add_repeat(replace(failed, observation=None, verdict=error, error="etcd ended"), Purpose.REPLAY)
     rejudge(run)
     (repeat,) = run.repeats()
     assert (repeat.record.verdict.state, repeat.record.error) == (State.ERROR, "etcd ended")
@@ -107,7 +109,7 @@ def test_the_run_folder_is_all_that_it_needs(run: Run, tmp_path: Path) -> None:
     """In another place, by another process, with nothing else of the campaign: no assets, state, logs or report."""
     rejudge(run)
     known = {name: verdict.reasons for name, verdict in latest(run).items()}
-    run.judge_again(doubted)
+    judge_again(run, doubted)
     run.close()
     alone = tmp_path / "elsewhere"
     alone.mkdir(mode=0o700)
@@ -136,7 +138,7 @@ def test_the_run_folder_is_all_that_it_needs(run: Run, tmp_path: Path) -> None:
 def test_a_worker_that_ends_early_is_told_and_nothing_has_changed(
     run: Run, processes: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run.judge_again(doubted)
+    judge_again(run, doubted)
     monkeypatch.setattr(rejudging._Workers, "_answer", _kill_first)
     with pytest.raises(HarnessError, match="ended; its exit code is -9"):
         rejudge(run)
@@ -152,12 +154,24 @@ def _kill_first(workers: rejudging._Workers, process: subprocess.Popen[str], ide
         ANSWER(workers, process, identifier)  # what it said before it ended may still come
 
 
-def test_a_record_that_rotted_is_told_by_the_worker_that_met_it(run: Run, processes: None) -> None:
-    import sqlite3
-
+@pytest.mark.parametrize("worth", [1, 400])
+def test_what_rotted_keeps_its_judgement_and_is_told_and_the_rest_is_judged(
+    run: Run, worth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rejudging, "WORTH_PROCESSES", worth)
+    rejudge(run)
+    judge_again(run, doubted)
+    records = list(run.records(observations=False))
+    golden = next(each.planned.id for each in records if each.planned.golden)
+    fault = next(each.planned.id for each in records if not each.planned.golden)
     connection = sqlite3.connect(run.folder / "record.sqlite")
     with connection:
-        connection.execute("UPDATE observations SET body = x'00'")
+        spoil = "UPDATE observations SET body = x'00' WHERE hash IN (SELECT observation FROM experiments WHERE id IN (?, ?))"
+        connection.execute(spoil, (golden, fault))
     connection.close()
-    with pytest.raises(HarnessError, match="its observation is corrupted"):
-        rejudge(run)
+    summary = rejudge(run)
+    assert set(summary.spoiled) == {golden, fault}
+    assert all("its observation is corrupted" in why for why in summary.spoiled.values())
+    assert (summary.judged, len(summary.changes)) == (9, 9)
+    verdicts = latest(run)
+    assert verdicts[golden] == verdicts[fault] == DOUBT

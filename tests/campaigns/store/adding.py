@@ -11,7 +11,7 @@ from pathlib import Path
 
 from campaigns.store import create_run
 from tests.builders import faulty
-from tests.campaigns.builders import SPEC, record
+from tests.campaigns.builders import SPEC, judge_again, record
 from tests.campaigns.store.scarce import many
 
 ADDED = 20
@@ -22,5 +22,5 @@ if __name__ == "__main__":
         run.begin_session({})
         for place, planned in enumerate(plan.experiments[:ADDED]):
             run.add(record(planned, observation=faulty(seconds=20.0 + place)), trace=f"trace of {place}".encode() * 500)
-        run.judge_again(lambda r: replace(r, verdict=replace(r.verdict, reasons=("again",))))
+        judge_again(run, lambda r: replace(r, verdict=replace(r.verdict, reasons=("again",))))
         run.end_session("finished")

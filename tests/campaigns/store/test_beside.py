@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from campaigns.record import Purpose
 from campaigns.store import Repeat, Run, create_run, open_run
 from classifiers.verdict import OrchestratorFailure
 from injector.errors import StoreError
@@ -105,23 +106,23 @@ def test_repeats_stand_beside_the_first_and_are_numbered_by_purpose(tmp_path: Pa
     worse = replace(first, verdict=replace(first.verdict, orchestrator=OrchestratorFailure.STALL), sandbox="s2")
     with new(tmp_path / "r") as run:
         run.add(first)
-        for purpose, done in (("confirm", first), ("replay", worse), ("confirm", worse)):
+        for purpose, done in ((Purpose.CONFIRM, first), (Purpose.REPLAY, worse), (Purpose.CONFIRM, worse)):
             run.add_repeat(done, purpose, trace=TRACE)
-        run.add_repeat(record(FIRST), "replay")
+        run.add_repeat(record(FIRST), Purpose.REPLAY)
         assert tuple(run.records()) == (first,)
         assert tuple(run.repeats(FAULT.id)) == (
-            Repeat("confirm", 1, first),
-            Repeat("replay", 1, worse),
-            Repeat("confirm", 2, worse),
+            Repeat(Purpose.CONFIRM, 1, first),
+            Repeat(Purpose.REPLAY, 1, worse),
+            Repeat(Purpose.CONFIRM, 2, worse),
         )
         assert [(r.purpose, r.number, r.record.planned.id) for r in run.repeats()][-1] == ("replay", 1, FIRST.id)
         assert run.finished_ids() == {FAULT.id}
-        assert run.trace(FAULT.id, purpose="replay") == TRACE
-        assert run.trace(FAULT.id, purpose="confirm", number=3) is None
-        with pytest.raises(ValueError, match="'again'; expected one of confirm, replay"):
-            run.add_repeat(first, "again")
+        assert run.trace(FAULT.id, purpose=Purpose.REPLAY) == TRACE
+        assert run.trace(FAULT.id, purpose=Purpose.CONFIRM, number=3) is None
+        with pytest.raises(ValueError, match="was planned: it is no repeat"):
+            run.add_repeat(first, Purpose.PLANNED)
         with pytest.raises(StoreError, match="is not in the plan"):
-            run.add_repeat(record(), "replay")
+            run.add_repeat(record(), Purpose.REPLAY)
 
 
 def test_failed_attempts_are_kept_in_order_and_finish_nothing(tmp_path: Path) -> None:
@@ -171,7 +172,7 @@ def test_a_run_opened_for_reading_takes_none_of_it(tmp_path: Path) -> None:
     with open_run(tmp_path / "r") as run:
         for add in (
             lambda: run.add(record(FIRST), trace=TRACE),
-            lambda: run.add_repeat(record(FIRST), "replay", trace=TRACE),
+            lambda: run.add_repeat(record(FIRST), Purpose.REPLAY, trace=TRACE),
             lambda: run.add_failed_attempt(FIRST.id, "x"),
             lambda: run.begin_session({}),
             lambda: run.note("a", 1),

@@ -17,6 +17,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.dialects import postgresql
 
 import campaigns.store.migrations
+from campaigns.record import Purpose
 from campaigns.store import VERSION, create_run, open_run
 from campaigns.store.database import open_engine
 from campaigns.store.rows import planned_rows
@@ -57,7 +58,7 @@ def test_opened_for_writing_it_becomes_this_version_and_goes_on(tmp_path: Path) 
         before = tuple(run.records())
     with open_run(old, writable=True) as run:
         run.begin_session({})
-        run.add_repeat(before[-1], "replay", trace=b"a trace")
+        run.add_repeat(before[-1], Purpose.REPLAY, trace=b"a trace")
         assert run.plan.experiments
     assert rows(old, "SELECT version FROM schema_version") == [(VERSION,)]
     with open_run(old) as run:

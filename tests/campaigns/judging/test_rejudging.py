@@ -14,7 +14,7 @@ import pytest
 from campaigns.judging import rejudging
 from campaigns.judging.rejudging import rejudge
 from campaigns.record import ExperimentRecord, Purpose
-from campaigns.store import Run, open_run
+from campaigns.store import Run, Spoiled, open_run
 from classifiers.verdict import ClientFailure, OrchestratorFailure, State, Verdict
 from injector.errors import HarnessError
 from tests.campaigns.builders import judge_again
@@ -148,10 +148,12 @@ def test_a_worker_that_ends_early_is_told_and_nothing_has_changed(
 ANSWER = rejudging._Workers._answer
 
 
-def _kill_first(workers: rejudging._Workers, process: subprocess.Popen[str], identifier: str) -> rejudging.Line:
+def _kill_first(
+    workers: rejudging._Workers, process: subprocess.Popen[str], identifier: str, spoiled: Spoiled
+) -> rejudging.Line:
     process.kill()
     while True:
-        ANSWER(workers, process, identifier)  # what it said before it ended may still come
+        ANSWER(workers, process, identifier, spoiled)  # what it said before it ended may still come
 
 
 @pytest.mark.parametrize("worth", [1, 400])
@@ -166,8 +168,8 @@ def test_what_rotted_keeps_its_judgement_and_is_told_and_the_rest_is_judged(
     fault = next(each.planned.id for each in records if not each.planned.golden)
     connection = sqlite3.connect(run.folder / "record.sqlite")
     with connection:
-        spoil = "UPDATE observations SET body = x'00' WHERE hash IN (SELECT observation FROM experiments WHERE id IN (?, ?))"
-        connection.execute(spoil, (golden, fault))
+        theirs = "SELECT observation FROM experiments WHERE id IN (?, ?)"
+        connection.execute(f"UPDATE observations SET body = x'00' WHERE hash IN ({theirs})", (golden, fault))
     connection.close()
     summary = rejudge(run)
     assert set(summary.spoiled) == {golden, fault}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -36,8 +36,9 @@ _WRITES = 4
 """Lines of bytes and writes of the target that are shown; the report has them all. Arbitrary: a screen of 40 lines."""
 
 
-def story(record: ExperimentRecord, baseline: Baseline) -> RenderableType:
-    """Everything that fits a screen. `baseline` tells what golden runs did at each point."""
+def story(record: ExperimentRecord, baseline: Baseline, failed: Sequence[str] = ()) -> RenderableType:
+    """Everything that fits a screen. `baseline` tells what golden runs did at each point; `failed`: what earlier
+    attempts at it died of."""
     observation = record.observation
     parts: list[RenderableType] = [_headline(record), *_what(record)]
     if observation is not None:
@@ -45,6 +46,8 @@ def story(record: ExperimentRecord, baseline: Baseline) -> RenderableType:
     if record.error:
         parts += [_heading("Error of the harness"), _indented(Text("\n".join(record.error.splitlines()[-8:])))]
     parts += [_heading("Why"), *(_indented(Text(reason)) for reason in record.verdict.reasons)]
+    if observation is not None and (unseen := (*observation.blind, *observation.missing)):
+        parts += [_heading("Not seen"), *(_indented(Text(words)) for words in unseen)]
     if record.incidents:
         parts += [
             _heading("Looks like"),
@@ -53,6 +56,9 @@ def story(record: ExperimentRecord, baseline: Baseline) -> RenderableType:
     if record.reset:
         proof = f" ({record.reset.proof})" if record.reset.proof else ""
         parts.append(Text(f"Reset by {record.reset.rung} in {record.reset.seconds:.1f} s{proof}", style="dim"))
+    for error in failed:
+        first = error.partition("\n")[0]
+        parts.append(Text(f"Tried before, and the harness failed: {first}", style="dim"))
     return Group(*parts)
 
 

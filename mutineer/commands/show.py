@@ -17,10 +17,13 @@ from campaigns.run_folder import find_run
 from campaigns.show import SCHEMA, experiment_document, golden_document, stream
 from campaigns.store import Count, Run, open_run
 from classifiers.golden import Baseline
+from classifiers.observation import Observation
+from classifiers.trace import Trace, trace_from_bytes
 from classifiers.verdict import ClientFailure, OrchestratorFailure, State
 from injector.errors import InputError
 from injector.rules import JSONValue
 from mutineer.completing import complete_experiments, complete_runs
+from mutineer.history import history, history_document
 from mutineer.report.sentences import target_name
 from mutineer.story import SEVERITY, story
 
@@ -34,23 +37,32 @@ MOST = 200
 @click.argument("run", required=False, shell_complete=complete_runs)
 @click.argument("experiment", required=False, shell_complete=complete_experiments)
 @click.option("--all", "everything", is_flag=True, help=f"List every experiment, not only the {MOST} gravest.")
+@click.option("--history", "with_history", is_flag=True,
+              help="Of an EXPERIMENT: every write that etcd took, and what it changed.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts (`mutineer schema show`).")
-def command(run: str | None, experiment: str | None, everything: bool, as_json: bool) -> None:
+def command(run: str | None, experiment: str | None, everything: bool, with_history: bool, as_json: bool) -> None:
     """Show a run (a name below runs/ or a folder; default: the newest), or one EXPERIMENT of it (an id or its start).
 
     \b
     Examples:
       mutineer show
       mutineer show quickstart-1 e0d58
+      mutineer show quickstart-1 e0d58 --history
       mutineer show quickstart-1 --json
     """
+    if with_history and experiment is None:
+        raise click.UsageError("--history is of one EXPERIMENT: mutineer show RUN EXPERIMENT --history")
     with open_run(find_run(run)) as opened:
         record = _find(opened, experiment) if experiment is not None else None
         console = Console(file=sys.stdout, highlight=False, markup=False)
         if record is not None and as_json:
-            click.echo(json.dumps(_one(opened, record), indent=2, ensure_ascii=False))
+            more = {"history": history_document(*_history(opened, record))} if with_history else {}
+            click.echo(json.dumps({**_one(opened, record), **more}, indent=2, ensure_ascii=False))
+        elif record is not None and with_history:
+            console.print(history(*_history(opened, record)))
         elif record is not None:
-            console.print(story(record, _baseline(opened, record)))
+            failed = opened.failed_attempts().get(record.planned.id, ())
+            console.print(story(record, _baseline(opened, record), failed))
         elif as_json:
             for text in stream(opened):
                 click.echo(text, nl=False)
@@ -78,6 +90,14 @@ def _find(run: Run, beginning: str) -> ExperimentRecord:
     if record is None:
         raise InputError(f"experiment {identifier} of {run.folder} is planned, but not finished")
     return record
+
+
+def _history(run: Run, record: ExperimentRecord) -> tuple[Observation, Trace | None]:
+    """What was seen, and the values if they are kept. InputError where the harness failed before it saw anything."""
+    if record.observation is None:
+        raise InputError(f"nothing was observed in {record.planned.id}: the harness failed")
+    trace = run.trace(record.planned.id)
+    return record.observation, trace_from_bytes(trace) if trace is not None else None
 
 
 def _baseline(run: Run, record: ExperimentRecord) -> Baseline:

@@ -21,7 +21,16 @@ from campaigns.spec.cluster_spec import ClusterSpec
 from injector.rules import JSONValue
 from injector.targets import Channel
 
-__all__ = ["HERE", "SHIPPED", "Found", "channels_needed", "file_name", "find_recordings", "write_recordings"]
+__all__ = [
+    "HERE",
+    "SHIPPED",
+    "Found",
+    "channels_needed",
+    "file_name",
+    "find_recording",
+    "find_recordings",
+    "write_recordings",
+]
 
 SHIPPED = Path(__file__).parents[1] / "recordings"
 HERE = Path("recordings")
@@ -69,19 +78,30 @@ def find_recordings(spec: CampaignSpec, *, folders: Sequence[Path] = (HERE, SHIP
         return Found({}, {}, ())
     needed = channels_needed(spec.sample.channels)
     for workload in spec.workloads:
-        alone = spec.alone(workload)
-        content = cluster_content(alone.cluster)
-        for path in (folder / file_name(alone) for folder in folders):
-            if not path.exists():
-                continue
-            recording = read_recording(path)
-            why = _misfit(recording, workload, content, needed)
-            if why is None:
-                recordings[workload], files[workload] = recording, path
-                break
-            passed_over.append((path, why))
+        recording, path, over = find_recording(spec.alone(workload), needed, folders=folders)
+        if recording is not None and path is not None:
+            recordings[workload], files[workload] = recording, path
+        passed_over += over
     missing = tuple(workload for workload in spec.workloads if workload not in recordings)
     return Found(recordings, files, missing, tuple(passed_over))
+
+
+def find_recording(
+    alone: CampaignSpec, needed: frozenset[Channel], *, folders: Sequence[Path] = (HERE, SHIPPED)
+) -> tuple[Recording | None, Path | None, list[tuple[Path, str]]]:
+    """The same for a spec of one workload (CampaignSpec.alone) and these channels."""
+    (workload,) = alone.workloads
+    content = cluster_content(alone.cluster)
+    passed_over: list[tuple[Path, str]] = []
+    for path in (folder / file_name(alone) for folder in folders):
+        if not path.exists():
+            continue
+        recording = read_recording(path)
+        why = _misfit(recording, workload, content, needed)
+        if why is None:
+            return recording, path, passed_over
+        passed_over.append((path, why))
+    return None, None, passed_over
 
 
 def _misfit(

@@ -20,6 +20,7 @@ import base64
 import binascii
 import contextlib
 import dataclasses
+import itertools
 import json
 import selectors
 import shutil
@@ -171,6 +172,11 @@ class LocalExecutor:
         starting = sum(slot.stage is Stage.STARTING for slot in self._slots)
         return len(self._queue) + len(self._fresh) > starting
 
+    def _lacks_fresh_ones(self) -> bool:
+        """Whether more is to be done on fresh sandboxes than those that are on their way will take."""
+        coming = sum(slot.stage in (Stage.ENDING, Stage.EMPTY, Stage.STARTING) for slot in self._slots)
+        return len(self._fresh) > coming
+
     def _await_end(self, slot: Slot, now: float) -> None:
         if slot.deadline == float("inf"):
             slot.deadline = now + _RESISTS_S
@@ -285,7 +291,7 @@ class LocalExecutor:
             task = self._fresh.popleft()
         else:
             slot.stage, slot.deadline = Stage.IDLE, float("inf")
-            if not self._finishing and self._fresh and self._lacks_sandboxes():
+            if not self._finishing and self._lacks_fresh_ones():
                 self._replace(slot)
             else:
                 self._say(slot, "idle")
@@ -378,10 +384,15 @@ class LocalExecutor:
             with contextlib.suppress(KeyError):  # it is so already
                 self._selector.unregister(stdout)
 
+    def _unused(self, name: str) -> Path:
+        """A folder for logs that is not there yet: the second replay's do not take the place of the first's."""
+        names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+        return next(path for each in names if not (path := self._logs / each).exists())
+
     def _keep_logs(self, slot: Slot, name: str) -> None:
         if slot.launched is not None:
             try:
-                shutil.copytree(slot.launched.config.logs, self._logs / name, dirs_exist_ok=True)
+                shutil.copytree(slot.launched.config.logs, self._unused(name))
             except OSError as error:  # a full disk, say: the store will tell
                 self._progress.note(f"the logs of {name} can't be kept: {error}")
 
@@ -394,8 +405,5 @@ def _recorded(said: Any) -> dict[str, Any]:
 
 
 def _log_name(task: Task) -> str:
-    """Below the run's logs: ID of a first attempt, ID-2 of the second, ID-replay of a repeat."""
-    parts = [task.planned.id]
-    parts += [task.purpose.value] if task.purpose is not Purpose.PLANNED else []
-    parts += ["2"] if task.failed else []
-    return "-".join(parts)
+    """Below the run's logs: ID, or ID-replay of a repeat; of what failed there before, -2 and so on."""
+    return task.planned.id if task.purpose is Purpose.PLANNED else f"{task.planned.id}-{task.purpose.value}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:  # what a command runs is loaded when it runs: help and comple
     from rich.console import Console
 
     from campaigns.planning.plan import Plan
-    from campaigns.planning.recording import Recording
     from campaigns.record import PlannedExperiment
     from campaigns.spec.campaign_spec import CampaignSpec
 
@@ -62,7 +61,8 @@ def command(
     loaded, _, _ = load(spec)
     if seed is not None:
         loaded = loaded.model_copy(update={"seed": seed})
-    found = find_recordings(loaded, folders=(recordings,) if recordings is not None else (HERE, SHIPPED))
+    folders = (recordings,) if recordings is not None else (HERE, SHIPPED)
+    found = find_recordings(loaded, folders=folders)
     if found.missing:
         words = f"no recording of {', '.join(found.missing)} on such a cluster; `mutineer record {spec}` makes one"
         over = [Problem(str(path), "", f"passed over: {why}") for path, why in found.passed_over]
@@ -75,7 +75,7 @@ def command(
         return
     console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False, soft_wrap=True)
     if explain is not None:
-        _explain(console, made, loaded, explain, found.recordings)
+        _explain(console, made, loaded, explain, folders)
     else:
         _show(console, made, loaded, sandboxes)
 
@@ -148,9 +148,9 @@ def _in_words(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def _explain(console: Console, made: Plan, spec: CampaignSpec, name: str, recordings: Mapping[str, Recording]) -> None:
+def _explain(console: Console, made: Plan, spec: CampaignSpec, name: str, folders: Sequence[Path]) -> None:
     from campaigns.planning.preview import preview
-    from campaigns.planning.recordings_found import SHIPPED, file_name
+    from campaigns.planning.recordings_found import channels_needed, find_recording
     from campaigns.planning.sites import Traffic
     from injector.errors import InjectionError
     from mutineer.sheet import sheet_of
@@ -159,11 +159,8 @@ def _explain(console: Console, made: Plan, spec: CampaignSpec, name: str, record
     console.print(_sentence(experiment, made), markup=False)
     if experiment.rule is None:
         return
-    recording = recordings.get(experiment.workload)
-    if recording is None and (path := SHIPPED / file_name(spec.alone(experiment.workload))).exists():
-        from campaigns.planning.recording import read_recording
-
-        recording = read_recording(path)
+    needed = channels_needed([experiment.rule.channel])
+    recording, _, _ = find_recording(spec.alone(experiment.workload), needed, folders=folders)
     try:
         if recording is None:
             raise InputError(f"there is no recording of {experiment.workload} that could show the bytes")

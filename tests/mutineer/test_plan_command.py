@@ -72,6 +72,10 @@ def test_explain_tells_one_experiment_as_a_sentence_with_its_bytes(few: str) -> 
             assert f"Stratum {each.stratum}: " in text and "\n+ " in text
     named = ran("quickstart", "--explain", next(e.id for e in planned("quickstart").experiments if not e.golden)).stdout
     assert "object  " in named
+    elsewhere = ran(
+        "quickstart", "--recordings", str(Path(few).parent), "--explain", planned("quickstart").experiments[-1].id
+    )
+    assert "there is no recording of deploy that could show the bytes" in elsewhere.stdout
 
 
 def test_what_can_not_be_planned_is_said(few: str, tmp_path: Path) -> None:

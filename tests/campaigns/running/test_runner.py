@@ -260,6 +260,33 @@ def test_repeats_have_a_fresh_sandbox_each(make: Make, told: Told) -> None:
     assert [state for _, state in told.states].count("starting") == 3
 
 
+def test_one_repeat_takes_one_fresh_sandbox_and_leaves_the_other_alone(
+    make: Make, told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAND_IN_GO", str(tmp_path / "go"))
+    executor = make(parallel=2)
+
+    def both(state: str) -> None:
+        if sum(each.startswith("driving") for _, each in told.states) == 2:
+            (tmp_path / "go").touch()
+
+    told.on = both
+    assert len(list(executor.run(planned("waits", "waits")))) == 2
+    assert len(list(executor.run(repeats(1)))) == 1
+    assert [state for _, state in told.states].count("being replaced by a fresh one") == 1
+
+
+def test_logs_of_each_attempt_are_kept(make: Make, tmp_path: Path) -> None:
+    task = Task(PlannedExperiment(id="g0", workload="die"), Purpose.REPLAY)
+    executor = make()
+    for _ in range(2):
+        list(executor.run([task]))
+    assert {path.name for path in (tmp_path / "logs").iterdir()} == {
+        "g0-replay",
+        *(f"g0-replay-{n}" for n in (2, 3, 4)),
+    }
+
+
 def test_it_can_be_run_again_with_the_same_sandboxes(make: Make, told: Told) -> None:
     executor = make(parallel=2)
     assert len(list(executor.run(planned("ok", "ok")))) == 2

@@ -1,0 +1,1 @@
+"""Faults with the class that somebody who knows Kubernetes expects: what the judge is measured by (injections.yaml)."""

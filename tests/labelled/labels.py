@@ -1,0 +1,60 @@
+"""Reads the labelled injections, as a campaign each workload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from campaigns.planning.plan import plan
+from campaigns.spec.campaign_spec import CampaignSpec, parse_spec
+from classifiers.verdict import OrchestratorFailure
+
+__all__ = ["LABELS", "Label", "campaigns", "labels"]
+
+LABELS = Path(__file__).parent / "injections.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One injection: the id that a plan gives it, and the class that is expected of it."""
+
+    id: str
+    workload: str
+    expected: OrchestratorFailure
+    why: str
+
+
+def campaigns(golden: int = 20) -> Mapping[str, CampaignSpec]:
+    """Workload → the campaign with all its injections. InputError with all that is wrong with them."""
+    by_workload: dict[str, list[dict[str, Any]]] = {}
+    for entries in _read().values():
+        for entry in entries:
+            fault = {name: value for name, value in entry.items() if name != "workload"}
+            by_workload.setdefault(entry["workload"], []).append(fault)
+    made = {}
+    for workload, faults in by_workload.items():
+        document = {"name": f"labelled-{workload}", "workloads": [workload], "golden": golden, "faults": faults}
+        made[workload] = parse_spec(yaml.safe_dump(document), file=f"{LABELS.name} ({workload})")
+    return made
+
+
+def labels() -> tuple[Label, ...]:
+    """All of them, with the ids of the experiments that the campaigns' plans have."""
+    expected = {
+        (entry["workload"], entry["why"]): OrchestratorFailure(name)
+        for name, entries in _read().items()
+        for entry in entries
+    }
+    planned = (
+        (workload, each) for workload, spec in campaigns().items() for each in plan(spec).experiments if not each.golden
+    )
+    return tuple(Label(each.id, workload, expected[workload, each.why], each.why) for workload, each in planned)
+
+
+def _read() -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = yaml.safe_load(LABELS.read_text(encoding="utf-8"))
+    return found

@@ -18,7 +18,7 @@ run: bootstrap ## set everything up, run the quickstart campaign, say where the 
 test: bootstrap ## all tests, with the real binaries: first those that need no cluster, side by side
 	@$(BIN)/mutineer assets ensure
 	@$(BIN)/pytest $(FAST)
-	@$(BIN)/pytest -m "sandbox or kind or slow"
+	@$(BIN)/pytest --durations=40 -m "sandbox or kind or slow"
 
 test-fast: bootstrap ## the tests that need no cluster and take seconds
 	@$(BIN)/pytest $(FAST)

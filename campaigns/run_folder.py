@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from pathlib import Path
 
 from injector.errors import InputError, Problem, StoreError
 
-__all__ = ["RUNS", "RunnerLock", "find_run", "new_folder", "write_new"]
+__all__ = ["RUNS", "RunnerLock", "find_run", "named_folder", "new_folder", "write_new"]
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 RUNS = Path("runs")
 """Where runs are, below the current folder (design.md, "Interfaces that stay")."""
@@ -58,6 +61,14 @@ def new_folder(folder: Path) -> None:
         raise InputError([Problem(str(folder), "", f"can't be made private: {error.strerror}")]) from error
 
 
+def named_folder(name: str, *, runs: Path = RUNS) -> Path:
+    """The folder of a new run of that name. InputError for what is no name of a folder directly below `runs`."""
+    if not _NAME.fullmatch(name):
+        words = f"expected letters, digits, '.', '_' and '-', 64 of them at most, got {name!r}"
+        raise InputError([Problem("command line", "--name", words)])
+    return runs / name
+
+
 def write_new(path: Path, text: str) -> None:
     """Writes a whole file or none: under another name, synced, then renamed. OSError as it comes."""
     partial = path.with_name(f".{path.name}.partial")
@@ -73,12 +84,12 @@ def find_run(name: str | None, *, runs: Path = RUNS) -> Path:
     """The folder of a run: a path, or a name below `runs`; the newest run below `runs` for None.
     InputError if there is none."""
     if name is None:
-        made = sorted((p.stat().st_mtime_ns, p.parent) for p in runs.glob("*/plan.json"))
+        made = sorted((p.stat().st_mtime_ns, p.parent) for p in runs.glob("*/record.sqlite"))
         if not made:
             raise InputError(f"there is no run below {runs}/ yet; `mutineer quickstart` makes one")
         return made[-1][1]
     for folder in (Path(name), runs / name):
         if folder.is_dir():
             return folder
-    known = ", ".join(sorted(p.parent.name for p in runs.glob("*/plan.json"))) or "none"
+    known = ", ".join(sorted(p.parent.name for p in runs.glob("*/record.sqlite"))) or "none"
     raise InputError(f"no run {name!r}: neither a folder nor a name below {runs}/ (there are: {known})")

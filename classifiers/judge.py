@@ -102,6 +102,7 @@ def doubts(observation: Observation, baseline: Baseline, *, golden: bool) -> tup
         reasons += _blind(observation, baseline)
         reasons += _little_traffic(observation, baseline)
         reasons += _failing_before(observation, baseline)
+        reasons += _behind_before(observation, baseline)
     return tuple(reasons)
 
 
@@ -164,6 +165,21 @@ def _failing_before(observation: Observation, baseline: Baseline) -> list[str]:
     return reasons
 
 
+def _behind_before(observation: Observation, baseline: Baseline) -> list[str]:
+    """Milestones that every golden run had by the time at which the fault came here, and this one only later, and too
+    late: whatever held it up was there before the fault."""
+    fault_s = hit_s(observation)
+    if fault_s is None:
+        return []
+    return [
+        f"unclean start: `{name}` came after {came_s:.1f} s (golden {spread.describe('s')}), and the fault only after "
+        f"{fault_s:.1f} s: it was late before the fault"
+        for name, spread in baseline.milestones.items()
+        if (came_s := observation.milestones.get(name)) is not None and spread.always
+        if spread.high + numbers.BEHIND_S < fault_s < came_s and came_s > spread.late
+    ]
+
+
 def _inconclusive(
     observation: Observation, baseline: Baseline | None, reasons: tuple[str, ...], *, golden: bool
 ) -> Verdict:
@@ -190,9 +206,21 @@ def _nothing_wrong(observation: Observation, baseline: Baseline) -> str:
     new = ", ".join(name for name in down if name not in baseline.unready)
     return (
         f"none: {ready_pods(observation)} pods ready (golden {golden}); {counts or 'no objects'} as in golden runs; "
-        f"every milestone within golden times; the canary came right; "
+        f"{_milestones(observation, baseline)}; the canary came right; "
         f"{f'down, but of no consequence so far: {new}' if new else 'components up'}"
     )
+
+
+def _milestones(observation: Observation, baseline: Baseline) -> str:
+    """Of those that can be compared: classifiers.symptoms.timing."""
+    late = [
+        f"`{name}` after {came_s:.1f} s"
+        for name, spread in baseline.milestones.items()
+        if (came_s := observation.milestones.get(name)) is not None and came_s > spread.late
+    ]
+    if late:
+        return f"later than golden runs, but so was the fault: {', '.join(late)}"
+    return "every milestone within golden times"
 
 
 def _client_reasons(views: tuple[ClientView, ...], client: ClientFailure) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "BEHIND_S",
     "CRASH_LOOP_RESTARTS",
     "ERROR_RATE_MARGIN",
     "ERROR_RATE_SIGMAS",
@@ -54,6 +55,10 @@ sandboxes side by side on 2 cores took 1.5 to 6 s for what takes 0.75 s alone (c
 TIMING_RATIO: Final = 0.5
 """Share of the golden median. A milestone that comes after one and a half times the golden time is late; below that a
 busy machine explains it as well."""
+
+BEHIND_S: Final = 1.0
+"""Seconds. A run that lacked a milestone so long after the slowest golden run had it, when the fault came, was slow
+before the fault. Less is chance: readiness is asked once a second, and kube-proxy's minSyncPeriod is as long."""
 
 FINAL_WINDOW_S: Final = 3.0
 """Seconds before the last probe that count as "at the end". Three rounds of kube-proxy's default minSyncPeriod (1 s):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -38,10 +39,14 @@ def steps(observation: Observation, trace: Trace | None) -> Iterator[Step]:
     if trace is None:
         yield from (Step(write, None) for write in observation.writes)
         return
-    if len(trace.steps) != len(observation.writes):
-        raise StoreError(f"the trace has {len(trace.steps)} writes, the observation {len(observation.writes)}")
+    told = [(step.revision, step.key) for step in trace.steps]
+    if told != [(write.revision, write.key) for write in observation.writes[: len(told)]]:
+        raise StoreError(f"the trace has other writes ({len(told)}) than the observation ({len(observation.writes)})")
     now: dict[str, Value] = dict(trace.before)
-    for write, step in zip(observation.writes, trace.steps, strict=True):
+    for write, step in zip_longest(observation.writes, trace.steps):
+        if step is None:  # older runs' observations may have one more: it came while they were put together
+            yield Step(write, None)
+            continue
         before, after = now.get(step.key), step.value
         secret = is_secret(step.key, *(value for value in (before, after) if isinstance(value, bytes)))
         yield Step(write, None if secret else _changed(before, after))

@@ -9,8 +9,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from campaigns.judging.agreement import classes_of
 from campaigns.record import ExperimentRecord
 from campaigns.redaction import holds_secret
+from campaigns.store import Repeat
 from classifiers.golden import Baseline
 from classifiers.observation import Observation
 from classifiers.verdict import OrchestratorFailure, State, Verdict
@@ -36,9 +38,11 @@ _WRITES = 4
 """Lines of bytes and writes of the target that are shown; the report has them all. Arbitrary: a screen of 40 lines."""
 
 
-def story(record: ExperimentRecord, baseline: Baseline, failed: Sequence[str] = ()) -> RenderableType:
+def story(
+    record: ExperimentRecord, baseline: Baseline, failed: Sequence[str] = (), again: Sequence[Repeat] = ()
+) -> RenderableType:
     """Everything that fits a screen. `baseline` tells what golden runs did at each point; `failed`: what earlier
-    attempts at it died of."""
+    attempts at it died of; `again`: the times that it was done once more."""
     observation = record.observation
     parts: list[RenderableType] = [_headline(record), *_what(record)]
     if observation is not None:
@@ -56,6 +60,9 @@ def story(record: ExperimentRecord, baseline: Baseline, failed: Sequence[str] = 
     if record.reset:
         proof = f" ({record.reset.proof})" if record.reset.proof else ""
         parts.append(Text(f"Reset by {record.reset.rung} in {record.reset.seconds:.1f} s{proof}", style="dim"))
+    if again:
+        told = ", ".join(f"{each.purpose} {each.number} {classes_of(each.record)}" for each in again)
+        parts.append(Text(f"Done again: {told}", style="dim"))
     for error in failed:
         first = error.partition("\n")[0]
         parts.append(Text(f"Tried before, and the harness failed: {first}", style="dim"))

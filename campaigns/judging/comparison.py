@@ -207,7 +207,7 @@ def _share(side: Side, holds: Callable[[Ended], bool]) -> Interval | None:
 
 
 def _caveats(a: Side, b: Side, pairs: int) -> list[str]:
-    said = [*_differences(a, b), *_missing(a), *_missing(b)]
+    said = [*_differences(a, b), *_missing(a), *_missing(b), *_weighted(a, b)]
     if not pairs:
         said.append(
             "No experiment was judged in both runs: the shares are compared as two samples, and hold for what each run "
@@ -229,6 +229,16 @@ def _caveats(a: Side, b: Side, pairs: int) -> list[str]:
     elif pairs:
         said.append("A change is estimated from the experiments in both runs, without the strata's weights.")
     said.append("Every interval holds by itself with 95 %: of many that are looked at, one in twenty misses.")
+    return said
+
+
+def _weighted(a: Side, b: Side) -> list[str]:
+    said = []
+    for side in {each.name: each for each in (a, b) if each.weights}.values():
+        drawn = {each.stratum for each in side.judged}
+        unknown = [name for name in side.weights if name not in drawn]
+        of = f"; of {len(unknown)} of its {len(side.weights)} strata nothing was judged" if unknown else ""
+        said.append(f"Shares of {side.name} are weighted by its strata{of}.")
     return said
 
 

@@ -118,7 +118,9 @@ def _drawn(
     drawn = draw(spec.sample, {workload: recordings[workload] for workload in spec.workloads}, seed=spec.seed)
     if not drawn.faults:
         why = "; ".join(f"{each.number} {each.workload}, {each.channel}: {each.why}" for each in drawn.left_out)
-        raise InputError(f"sample: there is no such fault to draw{f'; left out: {why}' if why else ''}")
+        of = ", ".join(spec.workloads)
+        asked = f"sample: no message in {of} has a field that `targets`, `channels` and `models` ask for"
+        raise InputError(f"{asked}{f'; left out: {why}' if why else ''} (`mutineer fields KIND` lists those of a kind)")
     made = [_sampled(spec.cluster, each) for each in drawn.faults]
     twice = [each.stratum for each in made if each.id in named]
     strata = tuple(

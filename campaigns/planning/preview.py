@@ -20,7 +20,7 @@ from injector.roles import has_role
 from injector.rules import Firing, Rule
 from injector.targets import Channel
 
-__all__ = ["preview"]
+__all__ = ["meets", "preview"]
 
 
 def preview(rule: Rule, traffic: Traffic) -> Firing:
@@ -46,6 +46,18 @@ def preview(rule: Rule, traffic: Traffic) -> Firing:
         told=done.delivery.told,
         field=done.field or rule.target.field,
     )
+
+
+def meets(rule: Rule, traffic: Traffic) -> str | None:
+    """Why the rule would hit nothing in the recording's exemplary run, in words; None if it would, or if the recording
+    has nothing of its channel."""
+    if not rule.channel.at_rest and rule.channel not in traffic.recording.channels:
+        return None
+    try:
+        _met(rule, traffic)
+    except FaultError as error:
+        return str(error)
+    return None
 
 
 @dataclass(frozen=True, slots=True)

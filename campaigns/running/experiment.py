@@ -222,6 +222,7 @@ class Experiment:
             ended_s = self._now_s()  # what follows takes longer the worse the cluster is, and tells nothing more
         self._collect_firings()
         blind, unseen = self._catch_up(history)
+        assert self._trace is not None
         self._firings = tuple(self._followed(firing, history) for firing in self._firings)
         events, unread = events_of(history)
         observation = Observation(
@@ -236,7 +237,7 @@ class Experiment:
             probes=(),
             canary=canary,
             components=(*self._components(health), *system_components(history, self._baseline)),
-            writes=tuple(history.writes),
+            writes=tuple(history.writes[: len(self._trace.steps)]),  # a write that came meanwhile is in neither
             armed=self._rule is not None,
             firings=self._firings,
             near_misses=self._near_misses,

@@ -92,6 +92,7 @@ def run_metadata(spec: CampaignSpec, assets: Assets, settings: Settings, *, sand
         ],
         "assets": dict(assets.origins),
         "own_workloads": spec.own_workloads,
+        "sampled": spec.sample is not None and not spec.faults,
     }
 
 

@@ -222,7 +222,7 @@ class CampaignSpec(Model):
         10,
         ge=MIN_GOLDENS + 1,
         le=1000,
-        description="Golden runs per workload; each is judged by the others, which must be enough for a baseline",
+        description="Golden runs per workload: 4 at least, for each is judged by the others, and a baseline takes 3",
     )
     golden_every: int = Field(
         20, ge=2, le=1000, description="One golden run in so many experiments of a workload, where that is more"

@@ -68,10 +68,10 @@ def open_run(folder: Path, *, writable: bool = False) -> Run:
     """
     parts = {name: folder / name for name in _PARTS}
     missing = [name for name, path in parts.items() if not path.is_file()]
-    if len(missing) == len(parts):
+    if "record.sqlite" in missing:
         raise StoreError(f"{folder} is no run: it has no {', '.join(missing)}")
     if missing:
-        raise StoreError(f"{folder} is half-written: it has no {', '.join(missing)}; delete it and run again")
+        raise StoreError(f"{folder} is no whole run: it has no {', '.join(missing)}; run the campaign again")
     lock = _locked(folder) if writable else None
     try:
         engine = _opened(folder, writable)

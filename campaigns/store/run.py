@@ -173,7 +173,8 @@ class Run:
         """The one id that begins so. InputError if none does, or several do."""
         matching = self.planned_ids(beginning)
         if len(matching) != 1:
-            what = f"{len(matching)} experiments begin so: {', '.join(matching[:5])}" if matching else "none begins so"
+            more = ", …" if len(matching) > 5 else ""
+            what = f"{len(matching)} begin so: {', '.join(matching[:5])}{more}" if matching else "none begins so"
             raise InputError(f"no one experiment {beginning!r} in {self.folder}: {what}")
         return matching[0]
 

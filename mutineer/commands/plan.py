@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,14 @@ if TYPE_CHECKING:  # what a command runs is loaded when it runs: help and comple
     from rich.console import Console
 
     from campaigns.planning.plan import Plan
+    from campaigns.planning.recording import Recording
     from campaigns.record import PlannedExperiment
     from campaigns.spec.campaign_spec import CampaignSpec
 
 __all__ = ["command", "load"]
 
+_MOST = 50
+"""Named faults that are listed unasked: a screen or two."""
 _WIDTH = 120
 """Where it does not go to a terminal: a line of the widest table."""
 
@@ -30,9 +33,8 @@ _WIDTH = 120
 @click.option("--json", "as_json", is_flag=True, help="Print the plan itself, for scripts.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it to a file.")
 @click.option("--explain", metavar="ID", help="One experiment: what it hits, and the bytes before and after.")
-@click.option(
-    "--sandboxes", type=click.IntRange(1), metavar="N", help="For the duration (default: as `run` takes here)."
-)
+@click.option("--list", "listed", is_flag=True, help="Every experiment with its id and what is done in it.")
+@click.option("--parallelism", type=click.IntRange(1), metavar="N", help="For the duration: sandboxes side by side.")
 @click.option("--recordings", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="FOLDER",
               help="Draw from the recordings there, such as those of a run (runs/NAME/recordings).")  # fmt: skip
 def command(
@@ -41,7 +43,8 @@ def command(
     as_json: bool,
     out: Path | None,
     explain: str | None,
-    sandboxes: int | None,
+    listed: bool,
+    parallelism: int | None,
     recordings: Path | None,
 ) -> None:
     """Show the plan of SPEC, a YAML file or the name of a preset: its strata, what is left out and why, how long it
@@ -77,7 +80,7 @@ def command(
     if explain is not None:
         _explain(console, made, loaded, explain, folders)
     else:
-        _show(console, made, loaded, sandboxes)
+        _show(console, made, loaded, parallelism, folders, listed=listed)
 
 
 def load(spec: Path) -> tuple[CampaignSpec, str, Path | None]:
@@ -93,13 +96,47 @@ def load(spec: Path) -> tuple[CampaignSpec, str, Path | None]:
     return *load_spec(spec), spec.parent
 
 
-def _show(console: Console, made: Plan, spec: CampaignSpec, sandboxes: int | None) -> None:
+def _show(
+    console: Console, made: Plan, spec: CampaignSpec, parallelism: int | None, folders: Sequence[Path], *, listed: bool
+) -> None:
     golden = sum(each.golden for each in made.experiments)
     console.print(f"{made.name}: {len(made.experiments)} experiments, {golden} of them golden runs; seed {made.seed}")
     if made.strata:
         _show_strata(console, made, spec)
         _show_left_out(console, made)
-    console.print(_duration(made, spec, sandboxes))
+    faults = [each for each in made.experiments if not each.golden]
+    named = [each for each in faults if not each.stratum]
+    for each in faults if listed else named[:_MOST]:
+        console.print(f"  {each.id}  {each.workload}: {each.why}", markup=False)
+    if not listed and len(named) > _MOST:
+        console.print(f"  {len(named) - _MOST} more: mutineer plan … --list")
+    recordings = _recordings(spec, folders)
+    for words in _never(named, recordings):
+        console.print(words, markup=False)
+    seconds = {used.workload: used.seconds for used in made.recordings}
+    known = {workload: recording.seconds_median for workload, recording in recordings.items()}
+    console.print(_duration(made, spec, parallelism, {**known, **seconds}))
+
+
+def _recordings(spec: CampaignSpec, folders: Sequence[Path]) -> dict[str, Recording]:
+    """Of each workload, as far as there is one."""
+    from campaigns.planning.recordings_found import find_recording
+
+    found = ((each, find_recording(spec.alone(each), frozenset(), folders=folders)[0]) for each in spec.workloads)
+    return {workload: recording for workload, recording in found if recording is not None}
+
+
+def _never(named: Sequence[PlannedExperiment], recordings: Mapping[str, Recording]) -> Iterator[str]:
+    """Of faults that a person has named, those that met nothing in the golden run that was recorded, in words."""
+    from campaigns.planning.preview import meets
+    from campaigns.planning.sites import Traffic
+
+    traffics = {workload: Traffic(recording) for workload, recording in recordings.items()}
+    for each in named:
+        if each.rule is not None and each.workload in traffics:
+            why = meets(each.rule, traffics[each.workload])
+            if why is not None:
+                yield f"may never fire: {each.id} in {each.workload}: {why}"
 
 
 def _show_strata(console: Console, made: Plan, spec: CampaignSpec) -> None:
@@ -126,15 +163,14 @@ def _show_left_out(console: Console, made: Plan) -> None:
         console.print(f"  {each.number:>7,}  {each.workload}, {each.channel}: {each.why}", markup=False)
 
 
-def _duration(made: Plan, spec: CampaignSpec, sandboxes: int | None) -> str:
+def _duration(made: Plan, spec: CampaignSpec, parallelism: int | None, seconds: Mapping[str, float]) -> str:
     """Expected, from how long golden runs took when they were recorded."""
     from campaigns.running.host import sandboxes_for
 
-    side_by_side = sandboxes or sandboxes_for(spec, len(made.experiments))
-    seconds = {used.workload: used.seconds for used in made.recordings}
-    if not seconds:
-        return "how long it takes is not known: no golden run was recorded (a plan without a sample)"
-    whole = sum(seconds.get(each.workload, 0.0) for each in made.experiments) / side_by_side
+    side_by_side = parallelism or sandboxes_for(spec, len(made.experiments))
+    if unknown := sorted({each.workload for each in made.experiments} - set(seconds)):
+        return f"how long it takes is not known: no golden run of {', '.join(unknown)} on such a cluster was recorded"
+    whole = sum(seconds[each.workload] for each in made.experiments) / side_by_side
     each = ", ".join(f"{workload} {took:.1f} s" for workload, took in sorted(seconds.items()))
     return (
         f"about {_in_words(whole)} on {side_by_side} {'sandbox' if side_by_side == 1 else 'sandboxes'}, if each "

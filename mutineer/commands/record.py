@@ -27,10 +27,10 @@ RUNS = 10
 @click.option("--all", "everything", is_flag=True, help="Every workload that ships, into the recordings that ship.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
               help="Where to (default: recordings/).")  # fmt: skip
-@click.option("--sandboxes", type=click.IntRange(1), help="Side by side (default: as a campaign has).")
+@click.option("--parallelism", type=click.IntRange(1), metavar="N", help="Sandboxes side by side.")
 @click.option("--from", "source", metavar="FOLDER|PATH", help="Take the binaries from there (PATH: the search path).")
 def command(
-    what: str | None, runs: int, everything: bool, out: Path | None, sandboxes: int | None, source: str | None
+    what: str | None, runs: int, everything: bool, out: Path | None, parallelism: int | None, source: str | None
 ) -> None:
     """Record what passes in golden runs of WORKLOAD, or of each workload of SPEC on its cluster.
 
@@ -50,8 +50,8 @@ def command(
     if everything == (what is not None):
         raise click.UsageError("expected WORKLOAD, SPEC or --all")
     spec, beside = _asked(what)
-    if sandboxes is not None:
-        spec = spec.model_copy(update={"parallelism": sandboxes})
+    if parallelism is not None:
+        spec = spec.model_copy(update={"parallelism": parallelism})
     folder = out or (SHIPPED if everything else HERE)
     environment.require_sandbox()
     with interruptible():

@@ -39,7 +39,7 @@ def command(
       mutineer replay quickstart-1 e0d58
       mutineer replay quickstart-1 e0d58 --times 10 --json
     """
-    from campaigns.judging.agreement import agreement, class_of
+    from campaigns.judging.agreement import agreement, classes_of
     from campaigns.run_folder import find_run
     from campaigns.running.campaign import Overrides, replay_experiment
 
@@ -49,8 +49,8 @@ def command(
             folder, experiment, on.assets, on.view, times=times, overrides=overrides,
             mixed_versions=mixed_versions, stop=on.stop,
         )  # fmt: skip
-    again = [class_of(record) for record in done.again]
-    found = agreement(done.first, done.again) if done.first is not None else None
+    again = [classes_of(record) for record in done.again]
+    found = agreement(done.first, done.again, classes_of) if done.first is not None else None
     if as_json:
         document = {
             "schema": SCHEMA, "id": done.planned.id, "was": found.was if found else None, "again": again,
@@ -60,8 +60,8 @@ def command(
     else:
         click.echo(f"{done.planned.id}: {done.planned.why}")
         for number, record in enumerate(done.again, 1):
-            click.echo(f"{number:3} {again[number - 1]:14} {'; '.join(record.verdict.reasons[:1])}")
-        first = f"{found.same} of {len(again)} {found.was}, as in the run" if found else "the run has not done it yet"
+            click.echo(f"{number:3} {again[number - 1]:28} {'; '.join(record.verdict.reasons[:1])}")
+        first = f"{found.same} of {len(again)} as in the run: {found.was}" if found else "the run has not done it yet"
         click.echo(first)
     if on.stop.interrupted:
         return ExitCode.INTERRUPTED

@@ -46,13 +46,13 @@ def command(
 def campaign(spec: Path, name: str | None, source: str | None, overrides: Overrides | None = None) -> ExitCode:
     """Reads the spec (all its problems at once), gets the binaries, runs, writes the report. Errors of the harness in
     it make the exit code ENVIRONMENT; findings do not."""
-    from campaigns.run_folder import RUNS
+    from campaigns.run_folder import RUNS, named_folder
     from campaigns.running.campaign import run_campaign
     from mutineer.commands.plan import load
     from mutineer.commands.record import recordings_for
 
     loaded, text, beside = load(spec)
-    folder = RUNS / (name or _free_name(loaded.name))
+    folder = named_folder(name) if name is not None else RUNS / _free_name(loaded.name)
     with stage(folder, source) as on:
         recordings = recordings_for(loaded, on.assets, beside=beside or Path.cwd(), tell=on.view.note)
         with run_campaign(

@@ -61,8 +61,10 @@ def command(run: str | None, experiment: str | None, everything: bool, with_hist
         elif record is not None and with_history:
             console.print(history(*_history(opened, record)))
         elif record is not None:
-            failed = opened.failed_attempts().get(record.planned.id, ())
-            console.print(story(record, _baseline(opened, record), failed))
+            identifier = record.planned.id
+            failed = opened.failed_attempts().get(identifier, ())
+            again = tuple(opened.repeats(identifier, observations=False))
+            console.print(story(record, _baseline(opened, record), failed, again))
         elif as_json:
             for text in stream(opened):
                 click.echo(text, nl=False)
@@ -116,7 +118,10 @@ def _print_run(console: Console, run: Run, most: int | None) -> None:
     faults = [count for count in counts if not count.golden]
     done = _total(faults)
     console.print(Text(f"{run.folder}: {done} of {planned} experiments done", style="bold"))
-    console.print(_golden_line([count for count in counts if count.golden]))
+    goldens = [count for count in counts if count.golden]
+    console.print(_golden_line(goldens))
+    if noisy := _noisy(run, goldens):
+        console.print(Text(noisy, style="yellow"))
     if not done:
         return
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
@@ -167,6 +172,23 @@ def _golden_line(goldens: list[Count]) -> Text:
     parts += [f"{alarms} with a failure"] if alarms else []
     parts += [f"{inconclusive} not judged"] if inconclusive else []
     return Text(", ".join(parts), style="red" if alarms else "")
+
+
+def _noisy(run: Run, goldens: list[Count]) -> str:
+    """What to do about golden runs in which something was wrong, "" where there are none."""
+    if not any(_wrong(count.orchestrator, count.client) for count in goldens):
+        return ""
+    records = (record for record in run.records(observations=False) if record.planned.golden)
+    found = [each.planned.id for each in records if _wrong(each.verdict.orchestrator, each.verdict.client)]
+    shown = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
+    return (
+        f"Something was wrong without a fault ({shown}): they are no measure for others. If the machine is too busy, "
+        f"fewer sandboxes help (--parallelism). mutineer show {run.folder.name} {found[0]}"
+    )
+
+
+def _wrong(cluster: OrchestratorFailure | None, client: ClientFailure | None) -> bool:
+    return cluster not in (None, OrchestratorFailure.NONE) or client not in (None, ClientFailure.NONE)
 
 
 def _summary(faults: list[Count]) -> Text:

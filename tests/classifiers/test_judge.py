@@ -10,6 +10,7 @@ from classifiers.verdict import Activation, ClientFailure, OrchestratorFailure, 
 from injector.rules import NearMiss
 from tests.builders import (
     SERVICE,
+    UP_AT_S,
     baseline,
     canary,
     components,
@@ -141,6 +142,18 @@ def test_clients_that_failed_before_the_fault_came_make_the_start_unclean() -> N
     failing = samples(lambda t: "refused" if t < 4 or 6 <= t < 9 else "ok")
     verdict = inconclusive(faulty(firings=(late,), probes=probes(failing)))
     assert any("failed before the fault came" in reason for reason in verdict.reasons)
+
+
+def test_a_run_that_was_late_before_the_fault_came_is_no_measure_of_the_fault() -> None:
+    slow = {"applied": 0.2, "pods-ready": 2.1, "traffic": UP_AT_S + 8, "settled": UP_AT_S + 9}
+    rising = samples(lambda t: "refused" if t < UP_AT_S + 8 else "ok")
+
+    def late(at_s: float) -> Observation:
+        return faulty(milestones=slow, probes=probes(rising), firings=(firing(at_s=at_s, revision=None),))
+
+    behind = inconclusive(late(UP_AT_S + 3))
+    assert any("`traffic` came after" in reason and "late before the fault" in reason for reason in behind.reasons)
+    assert judge(late(1.0), baseline()).orchestrator is OrchestratorFailure.TIMING, "late because of the fault"
 
 
 def test_a_cap_is_never_an_outage_and_its_consequences_are_told_but_not_judged() -> None:

@@ -35,7 +35,7 @@ def planned(*arguments: str) -> Plan:
 
 
 def test_it_prints_strata_what_was_left_out_and_how_long_it_takes(few: str) -> None:
-    text = ran(few, "--sandboxes", "3").stdout
+    text = ran(few, "--parallelism", "3").stdout
     assert text.startswith("few: 14 experiments, 10 of them golden runs; seed 1\n")
     for words in (
         "bit-flip",
@@ -60,7 +60,27 @@ def test_json_is_the_plan_and_a_seed_can_be_given(few: str, tmp_path: Path) -> N
 
 def test_a_preset_without_a_sample_is_planned_too() -> None:
     text = ran("quickstart").stdout
-    assert "40 experiments, 10 of them golden runs" in text and "is not known" in text
+    assert "40 experiments, 10 of them golden runs" in text and "on such a cluster" not in text
+    faults = [each for each in planned("quickstart").experiments if not each.golden]
+    assert all(f"  {each.id}  deploy: {each.why}" in text for each in faults), "their ids are what --explain takes"
+    assert "may never fire" not in text and "(deploy " in text
+
+
+def test_a_named_fault_that_meets_nothing_in_a_golden_run_is_told(tmp_path: Path) -> None:
+    spec = tmp_path / "typo.yaml"
+    spec.write_text(
+        "name: typo\ngolden: 4\nfaults:\n- why: of another name\n  channel: apiserver-to-etcd\n  model: drop\n"
+        "  target: {kind: Deployment, identity: Deployment/default/wub}\n"
+    )
+    text = ran(str(spec)).stdout
+    assert "may never fire: e" in text and "no Deployment/default/wub that it fires on" in text
+
+
+def test_all_that_is_drawn_is_listed_if_asked_for(few: str) -> None:
+    faults = [each for each in planned(few).experiments if not each.golden]
+    listed = ran(few, "--list").stdout
+    assert all(each.id in listed for each in faults)
+    assert not any(each.id in ran(few).stdout for each in faults)
 
 
 def test_explain_tells_one_experiment_as_a_sentence_with_its_bytes(few: str) -> None:

@@ -9,6 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from campaigns.run_folder import RUNS, named_folder
 from campaigns.store import create_run
 from classifiers.judge import judge
 from classifiers.verdict import State, Verdict
@@ -70,3 +71,10 @@ def test_a_shell_completes_runs_and_the_ids_of_the_run(run: Path) -> None:
     assert complete_experiments(context, parameter, "e") == [each for each in ids if each.startswith("e")]
     context.params = {"run": "other"}
     assert complete_experiments(context, parameter, "") == []
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "", "-x"])
+def test_a_run_s_name_is_that_of_a_folder_directly_below_runs(name: str) -> None:
+    with pytest.raises(InputError, match="--name: expected letters, digits"):
+        named_folder(name)
+    assert named_folder("Nightly_7.2") == RUNS / "Nightly_7.2"

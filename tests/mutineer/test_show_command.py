@@ -7,7 +7,8 @@ import jsonschema
 import pytest
 from click.testing import CliRunner, Result
 
-from campaigns.store import create_run
+from campaigns.record import Purpose
+from campaigns.store import create_run, open_run
 from classifiers.judge import judge
 from classifiers.verdict import State, Verdict
 from injector.errors import InputError, StoreError
@@ -116,7 +117,7 @@ def test_the_schema_of_the_spec_is_printed_and_of_nothing_else() -> None:
     ("arguments", "words"),
     [
         (("mine", "zzz"), "no one experiment 'zzz' in .*none begins so"),
-        (("mine", "g"), "4 experiments begin so"),
+        (("mine", "g"), "4 begin so"),
         (("other",), "no run 'other'.*there are: mine"),
     ],
 )
@@ -182,3 +183,31 @@ def test_of_many_experiments_the_gravest_are_listed_and_the_others_counted(
     assert "cluster  1 network · 1 none" in output
     everything = invoke("--all", "mine").output
     assert LOST.id[:6] in everything and "more, no graver" not in everything
+
+
+def test_golden_runs_in_which_something_was_wrong_are_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    observed = faulty(probes=probes(UP_THEN_DOWN))
+    with create_run(tmp_path / "runs/noisy", SPEC, PLAN, {}) as made:
+        first, *rest = PLAN.experiments
+        made.add(record(first, observation=observed, verdict=judge(observed, baseline())))
+        for planned in rest:
+            made.add(record(planned))
+    output = " ".join(invoke().output.split())
+    assert "3 quiet, 1 with a failure" in output
+    assert f"Something was wrong without a fault ({first.id})" in output and f"show noisy {first.id}" in output
+
+
+def test_an_experiment_that_was_done_again_says_so(run: Path) -> None:
+    with open_run(run, writable=True) as opened:
+        opened.add_repeat(record(SELECTOR), Purpose.REPLAY)
+    assert "Done again: replay 1 none" in " ".join(invoke("mine", SELECTOR.id).output.split())
+
+
+def test_a_broken_folder_below_runs_is_passed_over_for_the_newest_run(run: Path) -> None:
+    broken = run.parent / "broken"
+    broken.mkdir()
+    (broken / "plan.json").write_text("{}")
+    assert "runs/mine: 2 of 2 experiments done" in invoke().output

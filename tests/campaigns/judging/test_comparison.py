@@ -105,6 +105,10 @@ def test_a_share_is_weighted_where_the_strata_have_weights() -> None:
     assert found.a is not None and found.a.estimate == pytest.approx(0.0525)
     plain = row(compare(side(*drawn), side(name="b")).rows, "stall")
     assert plain.a == wilson(4, 50)
+    unknown = side(*drawn, weights={"few": 100, "many": 900, "none": 10})
+    said = "Shares of a are weighted by its strata; of 1 of its 3 strata nothing was judged."
+    assert said in compare(unknown, side(name="b")).caveats
+    assert not any("weighted" in words for words in compare(side(*drawn), side(name="b")).caveats)
 
 
 def test_what_differs_between_the_runs_is_named() -> None:

@@ -269,7 +269,7 @@ def test_another_object_s_value_is_named_by_its_object_for_a_uid_is_another_one_
 
 
 def test_a_sample_that_nothing_is_left_of_is_refused_in_words() -> None:
-    with pytest.raises(InputError, match="sample: there is no such fault to draw"):
+    with pytest.raises(InputError, match="sample: no message in deploy has a field that `targets`"):
         planned(asking(targets={"kinds": ["Gateway"]}))
     with pytest.raises(InputError, match=r"at rest nothing is on its way"):
         planned(asking(channels=["at-rest-write"], models=["drop"]))

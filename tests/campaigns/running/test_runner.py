@@ -176,7 +176,7 @@ def test_an_experiment_past_its_deadline_says_where_it_was(make: Make) -> None:
 
 
 def test_a_worker_that_is_stopped_is_ended_and_replaced(make: Make, told: Told) -> None:
-    executor = make(silence_s=3)
+    executor = make(silence_s=8)
 
     def stop(state: str) -> None:
         if state.startswith("driving") and not stopped:
@@ -187,7 +187,7 @@ def test_a_worker_that_is_stopped_is_ended_and_replaced(make: Make, told: Told) 
     told.on = stop
     results = list(executor.run(planned("once-hang", "ok")))
     assert [short(result) for result in results] == [("g0", "failed"), ("g1", "rollback"), ("g0", "rollback")]
-    assert isinstance(results[0], FailedAttempt) and "has said nothing for 3 s" in results[0].error
+    assert isinstance(results[0], FailedAttempt) and "has said nothing for 8 s" in results[0].error
     status = Path(f"/proc/{stopped[0]}/status")
     assert not status.exists() or "zombie" in status.read_text()
 

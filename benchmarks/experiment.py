@@ -27,7 +27,7 @@ from benchmarks import Figure, usage
 from campaigns import assets
 from campaigns.clusters.sandbox import outside
 from campaigns.clusters.sandbox.config import BINARIES
-from campaigns.running.experiment import Limits
+from campaigns.record import Limits
 from campaigns.spec.campaign_spec import TimeLimits
 from injector.errors import HarnessError
 

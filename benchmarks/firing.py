@@ -18,7 +18,8 @@ from campaigns import assets
 from campaigns.clusters.sandbox.config import BINARIES
 from campaigns.planning.plan import plan
 from campaigns.planning.recordings_found import find_recordings
-from campaigns.running.executor import FailedAttempt, Result, Task
+from campaigns.record import Result
+from campaigns.running.executor import FailedAttempt, Task
 from campaigns.running.runner import LocalExecutor
 from campaigns.spec.campaign_spec import CampaignSpec
 from injector.faults import MODELS

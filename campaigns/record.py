@@ -1,4 +1,4 @@
-"""One experiment, planned and done: the values that the planner, the runner and the store pass to each other."""
+"""One experiment, planned and done: the values that the rooms of this package pass to each other."""
 
 from __future__ import annotations
 
@@ -8,10 +8,20 @@ from enum import StrEnum
 
 from classifiers.observation import Observation
 from classifiers.verdict import Verdict
+from injector.channels.recording import Recorded
 from injector.rules import Rule
 from injector.targets import Channel
 
-__all__ = ["ExperimentRecord", "IncidentMatch", "PlannedExperiment", "Purpose", "RecordedRun", "Reset"]
+__all__ = [
+    "ExperimentRecord",
+    "IncidentMatch",
+    "Limits",
+    "PlannedExperiment",
+    "Purpose",
+    "RecordedRun",
+    "Reset",
+    "Result",
+]
 
 
 class Purpose(StrEnum):
@@ -80,3 +90,45 @@ class ExperimentRecord:
     sandbox: str = ""
     error: str | None = None
     times: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long an experiment waits, all in seconds.
+
+    prepare_s deadline for what the workload prepares
+    settle_s  deadline for the workload to come to rest
+    quiet_s   no change but volatile ones for so long is rest, once everything asked for is there
+    stuck_s   ... and if it is not: longer, since controllers back off between tries
+    steady_s  clients go on for so long after it came to rest, so that "at the end" has samples
+    canary_s  deadline of the canary
+    """
+
+    settle_s: float
+    quiet_s: float
+    stuck_s: float
+    steady_s: float
+    canary_s: float
+    prepare_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of one task. Exactly one of `observation` and `error` is set. `seconds` with its reset.
+
+    trace   the whole history with its values, as the worker packed it (None where it made none)
+    times   seconds by part (campaigns.running.timing)
+    recorded, baseline   of a RecordedRun: what passed, by channel, and what was stored before it, by key
+    """
+
+    planned: PlannedExperiment
+    observation: Observation | None
+    error: str | None
+    reset: Reset | None
+    seconds: float
+    sandbox: str
+    purpose: Purpose = Purpose.PLANNED
+    trace: bytes | None = None
+    times: Mapping[str, float] = field(default_factory=dict)
+    recorded: Mapping[Channel, Recorded] = field(default_factory=dict)
+    baseline: Mapping[str, bytes] = field(default_factory=dict)

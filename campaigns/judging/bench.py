@@ -12,8 +12,7 @@ import dataclasses
 import traceback
 from collections.abc import Mapping, Sequence
 
-from campaigns.record import ExperimentRecord, IncidentMatch, Purpose
-from campaigns.running.executor import Result
+from campaigns.record import ExperimentRecord, IncidentMatch, Purpose, Result
 from classifiers.golden import Baseline
 from classifiers.judge import judge, judge_goldens
 from classifiers.numbers import MIN_GOLDENS

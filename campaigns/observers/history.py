@@ -18,7 +18,7 @@ from campaigns.clusters.keyspace import Change, KeySpace, Stored
 from campaigns.observers.trace import Keeper
 from campaigns.observers.volatile import is_volatile
 from classifiers.observation import Write
-from classifiers.trace import Value
+from classifiers.trace import Step, Trace, Value
 from injector.codec import to_tree
 from injector.errors import ClusterError, CodecError
 from injector.identity import Identified, IdentityTracker
@@ -86,6 +86,16 @@ class History:
 
     def __exit__(self, *_: object) -> None:
         self._unwatch()
+
+    def trace(self, baseline: Mapping[str, Stored]) -> Trace:
+        """The history so far. `baseline` is the key space at r0."""
+        with self.changed:
+            written = list(zip(self.writes, self.values, strict=True))
+        keep = self.keeper.keep
+        keys = sorted({write.key for write, _ in written})
+        before = {key: keep(key, baseline[key].value if key in baseline else None) for key in keys}
+        steps = tuple(Step(write.revision, write.at_s, write.key, value) for write, value in written)
+        return Trace(r0=self.r0, before=before, steps=steps)
 
     def _watch(self) -> Callable[[], None]:
         return self._keyspace.watch(self.seen_revision + 1, self._told, self._failed)

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from campaigns.clusters.keyspace import Stored
 from campaigns.redaction import is_secret
-from classifiers.trace import Step, Trace, Value, Withheld
+from classifiers.trace import Value, Withheld
 
 if TYPE_CHECKING:
-    from campaigns.observers.history import History
+    pass
 
-__all__ = ["MOST_BYTES", "Keeper", "trace_of"]
+__all__ = ["MOST_BYTES", "Keeper"]
 
 MOST_BYTES = 64 << 20
 """Of all values of one trace. Arbitrary: 300 golden runs of `deploy` (0.2 MB); a runaway controller writes more."""
@@ -48,14 +46,3 @@ class Keeper:
     def _withheld(self, value: bytes, why: str) -> Withheld:
         digest = hashlib.blake2b(value, digest_size=_DIGEST_BYTES, key=self._secret).hexdigest()
         return Withheld(len(value), digest, why)
-
-
-def trace_of(history: History, baseline: Mapping[str, Stored]) -> Trace:
-    """The history so far. `baseline` is the key space at r0."""
-    with history.changed:
-        written = list(zip(history.writes, history.values, strict=True))
-    keep = history.keeper.keep
-    keys = sorted({write.key for write, _ in written})
-    before = {key: keep(key, baseline[key].value if key in baseline else None) for key in keys}
-    steps = tuple(Step(write.revision, write.at_s, write.key, value) for write, value in written)
-    return Trace(r0=history.r0, before=before, steps=steps)

@@ -1,4 +1,4 @@
-"""From a spec and recordings to a list of experiments: the same on any machine. Pure, but for making recordings.
+"""From a spec and recordings to a list of experiments: the same on any machine. Pure, but for reading recordings.
 
 plan        the campaign made concrete                recording  what passes in a workload's golden runs: a file
 recordings_found   those that ship or were made here  recording_runs   makes one

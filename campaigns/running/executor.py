@@ -7,16 +7,13 @@ has to keep what the Protocol's docstring says, and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from campaigns.record import PlannedExperiment, Purpose, Reset
-from classifiers.observation import Observation
-from injector.channels.recording import Recorded
-from injector.targets import Channel
+from campaigns.record import PlannedExperiment, Purpose, Result
 
-__all__ = ["Executor", "FailedAttempt", "Progress", "Result", "Task"]
+__all__ = ["Executor", "FailedAttempt", "Progress", "Task"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,28 +28,6 @@ class Task:
     def fresh(self) -> bool:
         """Whether it needs a sandbox on which nothing has run: what comes of it is to depend on nothing before."""
         return self.purpose is not Purpose.PLANNED or bool(self.failed)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What came of one task. Exactly one of `observation` and `error` is set. `seconds` with its reset.
-
-    trace   the whole history with its values, as the worker packed it (None where it made none)
-    times   seconds by part (campaigns.running.timing)
-    recorded, baseline   of a RecordedRun: what passed, by channel, and what was stored before it, by key
-    """
-
-    planned: PlannedExperiment
-    observation: Observation | None
-    error: str | None
-    reset: Reset | None
-    seconds: float
-    sandbox: str
-    purpose: Purpose = Purpose.PLANNED
-    trace: bytes | None = None
-    times: Mapping[str, float] = field(default_factory=dict)
-    recorded: Mapping[Channel, Recorded] = field(default_factory=dict)
-    baseline: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

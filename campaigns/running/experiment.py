@@ -14,7 +14,6 @@ import dataclasses
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from campaigns.clusters.keyspace import KeySpace, Stored
@@ -29,7 +28,7 @@ from campaigns.observers.logs import AuditReader, LogReader
 from campaigns.observers.metrics import MetricsReader
 from campaigns.observers.observer import Observer, watching
 from campaigns.observers.system import system_components
-from campaigns.observers.trace import trace_of
+from campaigns.record import Limits
 from campaigns.redaction import is_secret_rule
 from campaigns.running.consumption import later_writes
 from campaigns.running.end_state import EndState
@@ -48,27 +47,7 @@ from injector.errors import ClusterError, FaultError
 from injector.rules import Firing, NearMiss, Rule
 from injector.targets import Channel
 
-__all__ = ["Experiment", "Limits"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How long an experiment waits, all in seconds.
-
-    prepare_s deadline for what the workload prepares
-    settle_s  deadline for the workload to come to rest
-    quiet_s   no change but volatile ones for so long is rest, once everything asked for is there
-    stuck_s   ... and if it is not: longer, since controllers back off between tries
-    steady_s  clients go on for so long after it came to rest, so that "at the end" has samples
-    canary_s  deadline of the canary
-    """
-
-    settle_s: float
-    quiet_s: float
-    stuck_s: float
-    steady_s: float
-    canary_s: float
-    prepare_s: float = 30.0
+__all__ = ["Experiment"]
 
 
 _COME_BACK_S = 5.0
@@ -268,7 +247,7 @@ class Experiment:
     def _catch_up(self, history: History) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Waits for what etcd's watch has still to tell, and takes the trace. What was not seen, in words."""
         seen_all = history.caught_up()
-        self._trace = trace_of(history, self._baseline)
+        self._trace = history.trace(self._baseline)
         cut = history.keeper.left_out
         missing = (f"trace: {cut} values, there was no room for them",) if cut else ()
         if history.blind or not seen_all:

@@ -32,11 +32,10 @@ from pathlib import Path
 from typing import Any
 
 from campaigns.clusters.sandbox import outside
-from campaigns.record import Purpose, RecordedRun, Reset
-from campaigns.running.executor import FailedAttempt, Progress, Result, Task
-from campaigns.running.experiment import Limits
+from campaigns.record import Limits, Purpose, RecordedRun, Reset, Result
+from campaigns.running.executor import FailedAttempt, Progress, Task
 from campaigns.running.slots import Patience, Slot, Stage
-from campaigns.running.uninterrupted import uninterrupted
+from campaigns.uninterrupted import uninterrupted
 from classifiers.record import observation_from_json
 from injector.channels.recording import recorded_from_json
 from injector.errors import ClusterError, MutineerError

@@ -13,12 +13,12 @@ from typing import Protocol
 
 from campaigns.judging.bench import Bench
 from campaigns.judging.rejudging import rejudge
-from campaigns.record import ExperimentRecord, Purpose
-from campaigns.running.executor import Executor, FailedAttempt, Result, Task
+from campaigns.record import ExperimentRecord, Purpose, Result
+from campaigns.running.executor import Executor, FailedAttempt, Task
 from campaigns.running.stopping import Stop, Tally
-from campaigns.running.uninterrupted import uninterrupted
 from campaigns.spec.policies import ConfirmPolicy, StopRules
 from campaigns.store import Run
+from campaigns.uninterrupted import uninterrupted
 from classifiers.verdict import State
 
 __all__ = ["Session", "SessionView", "due_confirmations", "missing_tasks"]

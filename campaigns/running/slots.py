@@ -21,7 +21,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from campaigns.clusters.sandbox import outside
-from campaigns.running.executor import Result, Task
+from campaigns.record import Result
+from campaigns.running.executor import Task
 from campaigns.running.timing import Stopwatch
 
 __all__ = ["Patience", "Slot", "Stage"]

@@ -37,7 +37,8 @@ from campaigns.clusters.keyspace import KeySpace, Stored
 from campaigns.clusters.sandbox.cluster import Sandbox
 from campaigns.clusters.sandbox.config import SandboxConfig
 from campaigns.observers.volatile import is_volatile
-from campaigns.running.experiment import Experiment, Limits
+from campaigns.record import Limits
+from campaigns.running.experiment import Experiment
 from campaigns.workloads import WORKLOADS, Workload
 from campaigns.workloads.documents import parse_workload
 from campaigns.workloads.steps import ToNode

@@ -44,6 +44,7 @@ from pydantic import (
     model_validator,
 )
 
+from campaigns.record import Limits
 from campaigns.spec.cluster_spec import FURNITURE, ClusterSpec, Model
 from campaigns.spec.fault_checks import check_document
 from campaigns.spec.policies import ConfirmPolicy, StopRules
@@ -60,7 +61,6 @@ from injector.targets import Channel
 
 if TYPE_CHECKING:
     from campaigns.clusters.sandbox.outside import Settings
-    from campaigns.running.experiment import Limits
 
 __all__ = [
     "CampaignSpec",
@@ -103,8 +103,6 @@ class TimeLimits(Model):
 
     def of_experiment(self) -> Limits:
         """Those that an experiment itself keeps."""
-        from campaigns.running.experiment import Limits
-
         return Limits(**self.model_dump(exclude={"experiment_s"}))
 
     @model_validator(mode="after")

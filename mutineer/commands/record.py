@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:  # what a command runs is loaded when it runs: help and completion stay quick
     from campaigns.assets import Assets
     from campaigns.planning.recording import Recording
-    from campaigns.running.executor import Result
+    from campaigns.record import Result
     from campaigns.spec.campaign_spec import CampaignSpec
 
 __all__ = ["RUNS", "command", "recordings_for"]
@@ -107,9 +107,9 @@ def _record(
     import tempfile
 
     from campaigns.planning.recording import write_recording
-    from campaigns.planning.recording_runs import record_workload
     from campaigns.planning.recordings_found import file_name
     from campaigns.running.host import sandboxes_for
+    from campaigns.running.recording_runs import record_workload
 
     (workload,) = spec.workloads
     parallel = sandboxes_for(spec, 2 * runs)

@@ -43,7 +43,7 @@ from campaigns.clusters.sandbox.config import BINARIES, ImageConfig, SandboxConf
 from campaigns.clusters.sandbox.doorway import open_door
 from campaigns.clusters.sandbox.processes import wait_for
 from campaigns.environment import SBIN
-from campaigns.running.uninterrupted import uninterrupted
+from campaigns.uninterrupted import uninterrupted
 from injector.errors import ClusterError, EnvironmentFailure, InputError, Problem
 from injector.rules import JSONValue
 

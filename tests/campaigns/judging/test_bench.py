@@ -9,8 +9,7 @@ import pytest
 
 from campaigns.judging import bench as judging
 from campaigns.judging.bench import MOST_GOLDENS, Bench
-from campaigns.record import PlannedExperiment, Purpose, Reset
-from campaigns.running.executor import Result
+from campaigns.record import PlannedExperiment, Purpose, Reset, Result
 from classifiers.observation import Observation
 from classifiers.verdict import OrchestratorFailure, State, Verdict
 from failure_db.catalogue import load

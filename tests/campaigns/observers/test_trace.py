@@ -6,7 +6,7 @@ import time
 
 from campaigns.clusters.keyspace import KeySpace
 from campaigns.observers.history import History
-from campaigns.observers.trace import Keeper, trace_of
+from campaigns.observers.trace import Keeper
 from classifiers.trace import Withheld, trace_from_bytes, trace_to_bytes
 from tests.injector.stored import KEYS, golden
 
@@ -23,7 +23,7 @@ def test_every_value_is_kept_with_what_was_there_before_and_secrets_are_not(keys
         keyspace.write({}, [POD])
         keyspace.write({POD: b"again", SECRET: b"sesame"}, [])
         assert history.caught_up()
-        trace = trace_of(history, baseline)
+        trace = history.trace(baseline)
         again = trace_from_bytes(trace_to_bytes(trace))
     assert again == trace
     assert set(trace.before) == {POD, SECRET, "/registry/configmaps/default/lost"}

@@ -12,10 +12,10 @@ import pytest
 
 from campaigns.judging import rejudging
 from campaigns.judging.agreement import agreement, agreements
-from campaigns.record import ExperimentRecord, Purpose
+from campaigns.record import ExperimentRecord, Purpose, Result
 from campaigns.running import campaign, host
 from campaigns.running.campaign import Overrides, replay_experiment, resume_campaign, run_campaign
-from campaigns.running.executor import FailedAttempt, Result, Task
+from campaigns.running.executor import FailedAttempt, Task
 from campaigns.running.host import Host
 from campaigns.running.session import missing_tasks
 from campaigns.running.stopping import Stop

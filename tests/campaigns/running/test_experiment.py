@@ -14,8 +14,9 @@ import pytest
 from campaigns.clusters.keyspace import KeySpace
 from campaigns.clusters.protocol import Cluster
 from campaigns.observers.history import History
+from campaigns.record import Limits
 from campaigns.running import experiment
-from campaigns.running.experiment import Experiment, Limits
+from campaigns.running.experiment import Experiment
 from campaigns.workloads import WORKLOADS
 from classifiers.observation import ComponentHealth
 from injector.channels.listening import Heard

@@ -12,7 +12,8 @@ from campaigns.clusters.keyspace import KeySpace
 from campaigns.clusters.protocol import Cluster
 from campaigns.observers.clients import Clients
 from campaigns.observers.history import History
-from campaigns.running.experiment import Experiment, Limits
+from campaigns.record import Limits
+from campaigns.running.experiment import Experiment
 from campaigns.workloads import ServiceName, Workload
 from campaigns.workloads.goals import Condition
 from campaigns.workloads.objects import deployment, service

@@ -16,9 +16,8 @@ import pytest
 from campaigns.clusters.sandbox import outside
 from campaigns.clusters.sandbox.components import Profile
 from campaigns.clusters.sandbox.config import BINARIES
-from campaigns.record import PlannedExperiment, Purpose, Reset
-from campaigns.running.executor import FailedAttempt, Result, Task
-from campaigns.running.experiment import Limits
+from campaigns.record import Limits, PlannedExperiment, Purpose, Reset, Result
+from campaigns.running.executor import FailedAttempt, Task
 from campaigns.running.runner import LocalExecutor
 from campaigns.running.slots import Patience
 from classifiers.record import observation_to_json

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from campaigns.judging.bench import Bench
-from campaigns.record import ExperimentRecord, PlannedExperiment, Purpose
-from campaigns.running.executor import Executor, FailedAttempt, Result, Task
+from campaigns.record import ExperimentRecord, PlannedExperiment, Purpose, Result
+from campaigns.running.executor import Executor, FailedAttempt, Task
 from campaigns.running.host import Host, available_bytes
 from campaigns.running.session import Session, due_confirmations, missing_tasks
 from campaigns.running.stopping import Stop

@@ -309,7 +309,7 @@ def test_the_words_of_the_spec_are_those_of_the_program() -> None:
 
 
 def test_time_limits_are_those_that_experiments_have() -> None:
-    from campaigns.running.experiment import Limits
+    from campaigns.record import Limits
 
     assert {*Limits.__dataclass_fields__, "experiment_s"} == set(TimeLimits.model_fields)
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from campaigns.running.uninterrupted import uninterrupted
+from campaigns.uninterrupted import uninterrupted
 from mutineer.interrupts import interruptible
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from campaigns.assets import Assets
 from campaigns.planning.recording import Recording, build
-from campaigns.record import RecordedRun
-from campaigns.running.executor import FailedAttempt, Progress, Result, Task
+from campaigns.record import RecordedRun, Result
+from campaigns.running.executor import FailedAttempt, Progress, Task
 from campaigns.running.runner import LocalExecutor
 from campaigns.spec.campaign_spec import CampaignSpec
 from injector.errors import ClusterError

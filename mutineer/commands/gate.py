@@ -185,7 +185,7 @@ def _print_checks(console: Console, checks: Sequence[Check]) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("what", ratio=1, overflow="fold")
     table.add_column("allowed", no_wrap=True)
-    table.add_column("found", no_wrap=True)
+    table.add_column("found", ratio=1, overflow="fold")
     table.add_column("", no_wrap=True)
     for check in checks:
         share = f" ({100 * check.found / check.of:.1f}%)" if check.of else ""

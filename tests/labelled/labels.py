@@ -13,8 +13,9 @@ from campaigns.planning.plan import plan
 from campaigns.spec.campaign_spec import CampaignSpec, parse_spec
 from classifiers.verdict import OrchestratorFailure
 
-__all__ = ["LABELS", "Label", "campaigns", "labels"]
+__all__ = ["LABELS", "Label", "campaign_texts", "campaigns", "labels"]
 
+GOLDENS = 20
 LABELS = Path(__file__).parent / "injections.yaml"
 
 
@@ -28,18 +29,26 @@ class Label:
     why: str
 
 
-def campaigns(golden: int = 20) -> Mapping[str, CampaignSpec]:
+def campaigns() -> Mapping[str, CampaignSpec]:
     """Workload → the campaign with all its injections. InputError with all that is wrong with them."""
+    return {
+        workload: parse_spec(text, file=f"{LABELS.name} ({workload})") for workload, text in campaign_texts().items()
+    }
+
+
+def campaign_texts() -> Mapping[str, str]:
+    """The same as a person would write them."""
     by_workload: dict[str, list[dict[str, Any]]] = {}
     for entries in _read().values():
         for entry in entries:
             fault = {name: value for name, value in entry.items() if name != "workload"}
             by_workload.setdefault(entry["workload"], []).append(fault)
-    made = {}
-    for workload, faults in by_workload.items():
-        document = {"name": f"labelled-{workload}", "workloads": [workload], "golden": golden, "faults": faults}
-        made[workload] = parse_spec(yaml.safe_dump(document), file=f"{LABELS.name} ({workload})")
-    return made
+    return {
+        workload: yaml.safe_dump(
+            {"name": f"labelled-{workload}", "workloads": [workload], "golden": GOLDENS, "faults": faults}
+        )
+        for workload, faults in by_workload.items()
+    }
 
 
 def labels() -> tuple[Label, ...]:

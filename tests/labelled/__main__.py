@@ -1,7 +1,7 @@
 """python -m tests.labelled [--repetitions N] [--runs FOLDER]: how the judge does on the labelled injections.
 
-Runs each workload's campaign N times (default 3), and goes on where it was left. Prints what was missed, and each class's
-recall and precision over all repetitions. Exit code 1 if a goal is missed.
+Runs each workload's campaign N times (default 3), and goes on where it was left. Prints what was missed, and recall and
+precision of each class over all repetitions. Exit code 1 if a goal is missed.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Choice(Model):
         known = (*roles(), MESSAGE_ROLE)
         for role in value:
             if role not in known:
-                raise ValueError(f"no role {role!r}; there are: {', '.join(known)}")
+                raise ValueError(f"no role {role!r}{did_you_mean(role, known)}")
         return value
 
 

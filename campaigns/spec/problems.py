@@ -50,7 +50,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, choices, 1)
     if near:
         return f"; did you mean {near[0]!r}?"
-    return f"; there are: {', '.join(choices)}" if 0 < len(choices) <= 12 else ""
+    return f"; there are: {', '.join(choices)}" if 0 < len(choices) <= 16 else ""
 
 
 def in_document_order(problems: Iterable[Problem], document: JSONValue) -> list[Problem]:

@@ -15,8 +15,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import TypeVar
 
-from classifiers import numbers
+from classifiers import numbers, signals
 from classifiers.observation import Observation
 from classifiers.windows import Phase, Traffic, error_rate, latency_quantile
 
@@ -103,6 +104,7 @@ class Baseline:
     components                   name → Spread of restarts, components that every golden run had
     unready                      components that were not ready or not alive at the end of some golden run
     user_errors                  what the API said to golden users too
+    not_ready_s, log_errors, metric_rises, warnings    see classifiers.signals; a run without counts as 0
     """
 
     workload: str
@@ -118,6 +120,10 @@ class Baseline:
     components: Mapping[str, Spread]
     unready: frozenset[str]
     user_errors: frozenset[str]
+    not_ready_s: Mapping[str, Spread]
+    log_errors: Mapping[str, Spread]
+    metric_rises: Mapping[tuple[str, str], Spread]
+    warnings: frozenset[tuple[str, str]]
 
     @classmethod
     def from_observations(cls, workload: str, observations: Sequence[Observation]) -> Baseline:
@@ -145,6 +151,10 @@ class Baseline:
                 c.name for run in observations for c in run.components if not c.alive or c.ready is False
             ),
             user_errors=frozenset(words for run in observations for words in run.user_errors),
+            not_ready_s=_counts(observations, lambda run: {k: s for k, (_, s) in signals.not_ready_s(run).items()}),
+            log_errors=_counts(observations, signals.log_errors),
+            metric_rises=_counts(observations, signals.metric_rises),
+            warnings=frozenset(each for run in observations for each in signals.warnings(run)),
         )
 
     @property
@@ -199,7 +209,10 @@ def _spreads(runs: Sequence[Observation], of: Callable[[Observation], Mapping[st
     return {name: spread for name, spread in spreads.items() if spread is not None}
 
 
-def _counts(runs: Sequence[Observation], of: Callable[[Observation], Mapping[str, int]]) -> dict[str, Spread]:
+K = TypeVar("K", str, tuple[str, str])
+
+
+def _counts(runs: Sequence[Observation], of: Callable[[Observation], Mapping[K, float]]) -> dict[K, Spread]:
     """Like _spreads, where an absent name means none of them."""
     counted = [of(run) for run in runs]
     names = sorted({name for counts in counted for name in counts})

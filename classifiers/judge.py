@@ -22,6 +22,7 @@ from classifiers.activation import activation
 from classifiers.awareness import aware, signs
 from classifiers.client import ClientView, client_views, worst
 from classifiers.components import SERVERS, broken
+from classifiers.detection import detected
 from classifiers.golden import Baseline, ready_pods
 from classifiers.observation import Observation, ProbeKind
 from classifiers.symptoms import SYMPTOMS, Registry
@@ -66,6 +67,7 @@ def judge(
         client=client,
         activation=reached,
         aware=None if golden else aware(observation, baseline),
+        detected=() if golden else detected(observation, baseline),
     )
 
 

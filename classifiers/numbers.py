@@ -20,13 +20,16 @@ __all__ = [
     "LATENCY_FLOOR_S",
     "LATENCY_QUANTILE",
     "LATENCY_RATIO",
+    "LOG_ERRORS",
     "LOSS_STOOD_S",
     "MAD_TO_SIGMA",
+    "METRIC_RISE",
     "MIN_FAILURES",
     "MIN_GOLDENS",
     "MIN_LATENCY_SAMPLES",
     "MIN_SAMPLES",
     "MOSTLY_FAILS",
+    "NOT_READY_S",
     "PEAK_SURGE",
     "RUNAWAY_FACTOR",
     "RUNAWAY_PER_S",
@@ -59,6 +62,16 @@ busy machine explains it as well."""
 BEHIND_S: Final = 1.0
 """Seconds. A run that lacked a milestone so long after the slowest golden run had it, when the fault came, was slow
 before the fault. Less is chance: readiness is asked once a second, and kube-proxy's minSyncPeriod is as long."""
+
+NOT_READY_S: Final = 1.0
+"""Seconds longer than in any golden run. readyz is asked once a second, so that a single answer is within chance."""
+
+LOG_ERRORS: Final = 5.0
+"""Lines more than the golden median that are never a sign. Arbitrary: controllers log a conflict of two writers as an
+error, and meet a few in each run."""
+
+METRIC_RISE: Final = 3.0
+"""Counts, requests or work items more than the golden median that are never a sign. Arbitrary, for the same reason."""
 
 FINAL_WINDOW_S: Final = 3.0
 """Seconds before the last probe that count as "at the end". Three rounds of kube-proxy's default minSyncPeriod (1 s):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Activation", "ClientFailure", "OrchestratorFailure", "State", "Symptom", "Verdict"]
+__all__ = ["Activation", "ClientFailure", "Means", "OrchestratorFailure", "Sign", "State", "Symptom", "Verdict"]
 
 
 class State(StrEnum):
@@ -56,10 +56,34 @@ class Symptom:
     why: str
 
 
+class Means(StrEnum):
+    """By what Kubernetes told."""
+
+    CRASH = "crash"
+    READYZ = "readyz"
+    LOG = "log"
+    METRIC = "metric"
+    EVENT = "event"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sign:
+    """One sign. `at_s`: when it was first seen, in seconds since the experiment's start; None: only at the end is it
+    known. `alert`: the rule that would fire, "" if none; `pages`: its severity is critical."""
+
+    means: Means
+    component: str
+    why: str
+    at_s: float | None = None
+    alert: str = ""
+    pages: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """The judgement of one experiment. Classes are None unless `state` is judged. `also` are the other orchestrator
-    classes that held; `activation` is None for golden runs; `aware` is None where no user asked."""
+    classes that held; `activation` is None for golden runs; `aware` is None where no user asked; `detected` is what
+    Kubernetes itself told (classifiers.detection)."""
 
     state: State
     reasons: tuple[str, ...]
@@ -68,3 +92,4 @@ class Verdict:
     client: ClientFailure | None = None
     activation: Activation | None = None
     aware: bool | None = None
+    detected: tuple[Sign, ...] = ()

@@ -15,7 +15,7 @@ from campaigns.redaction import holds_secret
 from campaigns.store import Repeat
 from classifiers.golden import Baseline
 from classifiers.observation import Observation
-from classifiers.verdict import OrchestratorFailure, State, Verdict
+from classifiers.verdict import OrchestratorFailure, Sign, State, Verdict
 from injector.rules import Firing
 from mutineer.report.hexdump import Piece, compare
 from mutineer.report.sentences import change_of, evidence_of, what_was_done
@@ -50,6 +50,8 @@ def story(
     if record.error:
         parts += [_heading("Error of the harness"), _indented(Text("\n".join(record.error.splitlines()[-8:])))]
     parts += [_heading("Why"), *(_indented(Text(reason)) for reason in record.verdict.reasons)]
+    if record.verdict.detected:
+        parts += [_heading("Kubernetes told"), *(_indented(Text(_sign(each))) for each in record.verdict.detected)]
     if observation is not None and (unseen := (*observation.blind, *observation.missing)):
         parts += [_heading("Not seen"), *(_indented(Text(words)) for words in unseen)]
     if record.incidents:
@@ -67,6 +69,12 @@ def story(
         first = error.partition("\n")[0]
         parts.append(Text(f"Tried before, and the harness failed: {first}", style="dim"))
     return Group(*parts)
+
+
+def _sign(sign: Sign) -> str:
+    at = f"{sign.at_s:.1f} s  " if sign.at_s is not None else ""
+    rule = f" ({sign.alert}{', which pages' if sign.pages else ''}, if it stays so)" if sign.alert else ""
+    return f"{at}{sign.means} {sign.component}: {sign.why}{rule}"
 
 
 def _headline(record: ExperimentRecord) -> Text:

@@ -47,6 +47,8 @@ def judge(
     client = worst(views)
     if observation.caps and not held:
         reasons = (*reasons, *_caps(observation))
+    if _only_slow(held, client):
+        reasons = (*reasons, *_behind_before(observation, baseline))
     if reasons:
         return _inconclusive(observation, baseline, (*reasons, *_seen_anyway((*held, *doubted))), golden=golden)
     classes = list(dict.fromkeys(s.orchestrator for s in held)) or [OrchestratorFailure.NONE]
@@ -104,7 +106,6 @@ def doubts(observation: Observation, baseline: Baseline, *, golden: bool) -> tup
         reasons += _blind(observation, baseline)
         reasons += _little_traffic(observation, baseline)
         reasons += _failing_before(observation, baseline)
-        reasons += _behind_before(observation, baseline)
     return tuple(reasons)
 
 
@@ -165,6 +166,13 @@ def _failing_before(observation: Observation, baseline: Baseline) -> list[str]:
                 f"from {series.vantage} failed before the fault came"
             )
     return reasons
+
+
+def _only_slow(held: tuple[Symptom, ...], client: ClientFailure) -> bool:
+    """Whether all that is wrong is what a slow machine does, too."""
+    if any(s.orchestrator is not OrchestratorFailure.TIMING for s in held):
+        return False
+    return bool(held) or client in (ClientFailure.INTERMITTENT, ClientFailure.SLOWER)
 
 
 def _behind_before(observation: Observation, baseline: Baseline) -> list[str]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from classifiers.golden import Baseline
@@ -154,6 +156,10 @@ def test_a_run_that_was_late_before_the_fault_came_is_no_measure_of_the_fault() 
     behind = inconclusive(late(UP_AT_S + 3))
     assert any("`traffic` came after" in reason and "late before the fault" in reason for reason in behind.reasons)
     assert judge(late(1.0), baseline()).orchestrator is OrchestratorFailure.TIMING, "late because of the fault"
+    down = replace(late(UP_AT_S + 3), components=components(it=ComponentHealth(name="etcd", alive=False)))
+    assert judge(down, baseline()).orchestrator is OrchestratorFailure.OUTAGE, "no slow machine does that"
+    nobody_hurt = replace(late(UP_AT_S + 3), probes=probes())
+    assert judge(nobody_hurt, baseline()).orchestrator is OrchestratorFailure.NONE
 
 
 def test_a_cap_is_never_an_outage_and_its_consequences_are_told_but_not_judged() -> None:

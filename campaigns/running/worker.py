@@ -36,7 +36,6 @@ from typing import Any, TextIO
 from campaigns.clusters.keyspace import KeySpace, Stored
 from campaigns.clusters.sandbox.cluster import Sandbox
 from campaigns.clusters.sandbox.config import SandboxConfig
-from campaigns.observers.volatile import is_volatile
 from campaigns.record import Limits
 from campaigns.running.experiment import Experiment
 from campaigns.workloads import WORKLOADS, Workload
@@ -56,6 +55,9 @@ _TEND_S = 0.2
 _ALIVE_S = 1.0
 _TENDED_WITHIN_S = 15.0
 """A look at all components takes milliseconds; a thread that has not come back for so long hangs."""
+_NOT_COMPARED = ("/registry/minions/", "/registry/masterleases/", "/registry/peerserverleases/")
+_EVENTS = "/registry/events/"
+"""What the rollback does not compare (campaigns.clusters.sandbox.reset), or not all of it; new events it deletes."""
 _IN_VOLUMES = ("/registry/configmaps/", "/registry/secrets/")
 _ROLLBACK_WITHIN_S = 12.0
 """A rollback takes under a second and the pods' end as long; past this a fresh sandbox (10 s) is quicker."""
@@ -74,7 +76,7 @@ def lingers(observation: Observation, workload: Workload, baseline: Container[st
     for firing in observation.firings:
         if firing.operation == "silent":
             return f"{firing.key} was changed in etcd's file: it has its old revision, by which the rollback goes"
-        if is_volatile(firing.key) or firing.key.startswith("/registry/minions/"):
+        if firing.key.startswith(_NOT_COMPARED) or (firing.key.startswith(_EVENTS) and firing.key in baseline):
             return f"the rollback does not compare all of {firing.key}"
     for key in (*(f.key for f in observation.firings), *(w.key for w in observation.writes)):
         if key.startswith(_IN_VOLUMES) and key in baseline and not key.endswith("/kube-root-ca.crt"):

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from campaigns.judging.statistics import wilson
 from campaigns.record import ExperimentRecord
 from campaigns.run_folder import find_run
 from campaigns.show import SCHEMA, experiment_document, golden_document, stream
@@ -171,6 +172,8 @@ def _golden_line(goldens: list[Count]) -> Text:
     parts = [f"{done} golden runs: {quiet} quiet"]
     parts += [f"{alarms} with a failure"] if alarms else []
     parts += [f"{inconclusive} not judged"] if inconclusive else []
+    if judged := quiet + alarms:
+        parts.append(f"so a false alarm in less than {wilson(alarms, judged).high:.0%} of runs (95 % sure)")
     return Text(", ".join(parts), style="red" if alarms else "")
 
 

@@ -431,5 +431,8 @@ def _about_golden(golden: Sequence[ExperimentRecord]) -> str:
     if not golden:
         return "There are no golden runs in this record: nothing says how this cluster behaves without a fault."
     noisy = sum(outcome_of(record) != OrchestratorFailure.NONE.value for record in golden)
-    text = f"“Slower” and “late” are measured against {len(golden)} golden runs; rarer noise than that is not known."
+    text = (
+        f"“Slower” and “late” are measured against {len(golden)} golden runs. Noise in more than "
+        f"{wilson(noisy, len(golden))[1]:.0%} of runs would have shown in them (95 % sure); rarer noise is not known."
+    )
     return f"{text} {noisy} of them did not look quiet, so treat timing classes with care." if noisy else text

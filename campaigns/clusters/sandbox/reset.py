@@ -4,8 +4,8 @@ Everything that differs from the baseline's dump is put back or deleted, past th
 component sees that as ordinary watch events. Repeated until a dump taken after the cluster has come to rest equals the
 baseline. Then the nodes: no pod's network namespace, no container, the routes and the rules of kube-proxy as they were.
 
-Compared are all keys but the volatile ones (campaigns.observers.volatile); Nodes and Leases that kubelets keep writing
-are compared without their status.
+Compared are all keys but the volatile ones (campaigns.observers.volatile), and of these the Leases: what is written all
+the time is left out of the comparison, a Node's status and when a Lease was renewed.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from campaigns.clusters.keyspace import KeySpace, Stored
 from campaigns.observers.volatile import is_volatile
 from injector.codec import to_tree
 from injector.errors import ClusterError, CodecError
+from injector.rules import JSONValue
 
 __all__ = ["Baseline", "NodeState", "differences", "node_state", "rollback"]
 
@@ -36,7 +37,7 @@ _STUCK_S = 5.0
 """Nodes that were dirty in the same way for so long, with every key in place, are not getting clean by themselves:
 kubelets that stop pods have something to show each second or two. Arbitrary; too short costs a fresh sandbox."""
 _EMPTY_CHAIN = re.compile(r"^\s*chain \S+ \{\s*\}\n", re.MULTILINE)
-_NODE_PREFIX = "/registry/minions/"
+_NODE_PREFIX, _LEASES = "/registry/minions/", "/registry/leases/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,31 +96,40 @@ def node_state(network: Path, root: Path) -> NodeState:
     return NodeState(routes, rules, _files(root))
 
 
+def _is_compared(key: str) -> bool:
+    return not is_volatile(key) or key.startswith(_LEASES)
+
+
 def _comparable(key: str, value: bytes) -> bytes:
-    if not key.startswith(_NODE_PREFIX):
+    if not key.startswith((_NODE_PREFIX, _LEASES)):
         return value
     try:
         tree = to_tree(value)
     except CodecError:
         return value
-    metadata = tree.get("metadata")
-    own = {k: v for k, v in metadata.items() if k != "managedFields"} if isinstance(metadata, dict) else metadata
-    kept = {**{k: v for k, v in tree.items() if k != "status"}, "metadata": own}
+    kept = {
+        **tree,
+        "status": None,
+        "metadata": _without(tree.get("metadata"), "managedFields"),
+        "spec": _without(tree.get("spec"), "renewTime"),
+    }
     return json.dumps(kept, sort_keys=True).encode()
 
 
+def _without(part: JSONValue, name: str) -> JSONValue:
+    return {key: value for key, value in part.items() if key != name} if isinstance(part, dict) else part
+
+
 def differences(baseline: Mapping[str, Stored], now: Mapping[str, Stored]) -> tuple[dict[str, bytes], list[str]]:
-    """What must be put and what deleted to get from `now` to `baseline`. Leases renewed by the clock are left alone;
+    """What must be put and what deleted to get from `now` to `baseline`. Leases that were but renewed are left alone;
     events are deleted, so that none of them outlives its experiment."""
     puts = {
         key: stored.value
         for key, stored in baseline.items()
-        if not is_volatile(key)
+        if _is_compared(key)
         and (key not in now or (now[key].mod_revision != stored.mod_revision and _differs(key, stored, now[key])))
     }
-    deletes = [
-        key for key in now if key not in baseline and (not is_volatile(key) or key.startswith("/registry/events/"))
-    ]
+    deletes = [key for key in now if key not in baseline and (_is_compared(key) or key.startswith("/registry/events/"))]
     return puts, deletes
 
 
@@ -146,7 +156,7 @@ def rollback(
             if left := [*puts, *deletes]:
                 keyspace.write(puts, deletes)
                 rounds, last = rounds + 1, left
-            if any(not is_volatile(key) for key in left):
+            if any(map(_is_compared, left)):
                 clean_since, moved = None, time.monotonic()
                 time.sleep(_LOOK_S)
                 continue
@@ -158,7 +168,7 @@ def rollback(
                 if last != stuck:
                     stuck, moved = last, time.monotonic()
             elif still:
-                compared = sum(not is_volatile(key) for key in baseline.keys)
+                compared = sum(map(_is_compared, baseline.keys))
                 return f"{compared} keys equal to the baseline after {rounds} rounds; {len(baseline.nodes)} nodes clean"
             else:
                 clean_since = time.monotonic()

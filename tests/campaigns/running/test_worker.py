@@ -20,9 +20,11 @@ def health(**changes: object) -> tuple[ComponentHealth, ...]:
     [
         (observation(), None),
         (
-            observation(firings=(firing(key="/registry/leases/kube-node-lease/node-1"),)),
+            observation(firings=(firing(key="/registry/masterleases/172.30.0.1"),)),
             "the rollback does not compare",
         ),
+        (observation(firings=(firing(key="/registry/leases/kube-node-lease/node-1"),)), None),
+        (observation(firings=(firing(key="/registry/events/default/new"),)), None),
         (observation(firings=(firing(key="/registry/minions/node-1"),)), "the rollback does not compare"),
         (observation(firings=(firing(),)), None),
         (observation(undecodable=("/registry/pods/default/a",)), "a stored object could not be decoded"),

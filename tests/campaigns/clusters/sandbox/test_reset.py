@@ -12,13 +12,22 @@ import pytest
 from campaigns.clusters.keyspace import KeySpace, Stored
 from campaigns.clusters.sandbox import reset
 from campaigns.clusters.sandbox.reset import Baseline, NodeState, differences, node_state, rollback
-from injector.codec import locate, replace, to_tree
+from injector.codec import encode_value, locate, replace, to_tree
 from injector.errors import ClusterError
 from tests.injector.stored import golden
 
 NODES = {"node-1": NodeState("", "")}
 LEASE = "/registry/leases/kube-node-lease/node-1"
 EVENT = "/registry/events/default/web.1"
+
+
+def lease_with(path: str, value: object) -> bytes:
+    lease = golden("lease")
+    field = locate(lease, path)
+    return replace(lease, field, encode_value(field, value))  # type: ignore[arg-type]
+
+
+RENEWED, OTHER_HOLDER = lease_with("spec.renewTime", 1795400000), lease_with("spec.holderIdentity", "node-9")
 NODE = "/registry/minions/node-1"
 
 
@@ -37,9 +46,16 @@ def test_what_changed_is_put_back_what_is_gone_restored_what_is_new_deleted() ->
 
 
 def test_renewed_leases_are_no_difference_and_events_are_deleted() -> None:
-    before = stored({LEASE: b"1", EVENT: b"old"})
-    now = stored({LEASE: b"2", "/registry/leases/kube-system/new": b"1", EVENT: b"other", f"{EVENT}9": b"new"}, 2)
+    before = stored({LEASE: golden("lease"), EVENT: b"old"})
+    now = stored({LEASE: RENEWED, EVENT: b"other", f"{EVENT}9": b"new"}, 2)
     assert differences(before, now) == ({}, [f"{EVENT}9"])
+
+
+@pytest.mark.parametrize("now", [OTHER_HOLDER, b"\xff broken", None])
+def test_a_lease_that_is_more_than_renewed_is_put_back_and_a_new_one_deleted(now: bytes | None) -> None:
+    before = stored({LEASE: golden("lease")})
+    found = stored({LEASE: now} if now is not None else {}, 2) | stored({f"{LEASE}9": RENEWED}, 2)
+    assert differences(before, found) == ({LEASE: golden("lease")}, [f"{LEASE}9"])
 
 
 def node_with(field: str, value: bytes) -> bytes:
@@ -62,13 +78,13 @@ def test_a_node_is_compared_without_its_status_and_with_all_the_rest() -> None:
 
 
 def test_rollback_restores_the_key_space_and_tells_what_it_compared(keyspace: KeySpace) -> None:
-    keyspace.write({"/registry/a": b"1", "/registry/b": b"1", LEASE: b"1"}, [])
+    keyspace.write({"/registry/a": b"1", "/registry/b": b"1", LEASE: golden("lease")}, [])
     baseline = Baseline(keyspace.dump(), NODES)
-    keyspace.write({"/registry/a": b"2", "/registry/c": b"1", LEASE: b"2", EVENT: b"1"}, ["/registry/b"])
+    keyspace.write({"/registry/a": b"2", "/registry/c": b"1", LEASE: RENEWED, EVENT: b"1"}, ["/registry/b"])
     proof = rollback(keyspace, baseline, clean, within_s=5)
     found = {key: each.value for key, each in keyspace.dump().items()}
-    assert found == {"/registry/a": b"1", "/registry/b": b"1", LEASE: b"2"}
-    assert proof == "2 keys equal to the baseline after 1 rounds; 1 nodes clean"
+    assert found == {"/registry/a": b"1", "/registry/b": b"1", LEASE: RENEWED}
+    assert proof == "3 keys equal to the baseline after 1 rounds; 1 nodes clean"
 
 
 def test_rollback_waits_until_the_nodes_are_clean_too(keyspace: KeySpace) -> None:

@@ -15,6 +15,7 @@ from campaigns.redaction import holds_secret
 from campaigns.store import Repeat
 from classifiers.golden import Baseline
 from classifiers.observation import Observation
+from classifiers.propagation import Propagation
 from classifiers.verdict import OrchestratorFailure, Sign, State, Verdict
 from injector.rules import Firing
 from mutineer.report.hexdump import Piece, compare
@@ -33,16 +34,22 @@ SEVERITY = {
 }
 """Style of a class on a terminal; its word always stands beside the colour."""
 
+_TAKEN = 5
+"""Objects that took a wrong value over and are shown; a runaway controller makes hundreds."""
 _HEX_LINES = 4
 _WRITES = 4
 """Lines of bytes and writes of the target that are shown; the report has them all. Arbitrary: a screen of 40 lines."""
 
 
 def story(
-    record: ExperimentRecord, baseline: Baseline, failed: Sequence[str] = (), again: Sequence[Repeat] = ()
+    record: ExperimentRecord,
+    baseline: Baseline,
+    failed: Sequence[str] = (),
+    again: Sequence[Repeat] = (),
+    went_on: Propagation | None = None,
 ) -> RenderableType:
     """Everything that fits a screen. `baseline` tells what golden runs did at each point; `failed`: what earlier
-    attempts at it died of; `again`: the times that it was done once more."""
+    attempts at it died of; `again`: the times that it was done once more; `went_on`: how far the wrong value got."""
     observation = record.observation
     parts: list[RenderableType] = [_headline(record), *_what(record)]
     if observation is not None:
@@ -50,6 +57,8 @@ def story(
     if record.error:
         parts += [_heading("Error of the harness"), _indented(Text("\n".join(record.error.splitlines()[-8:])))]
     parts += [_heading("Why"), *(_indented(Text(reason)) for reason in record.verdict.reasons)]
+    if went_on is not None:
+        parts += [_heading("How far"), *(_indented(Text(words)) for words in _went_on(went_on))]
     if record.verdict.detected:
         parts += [_heading("Kubernetes told"), *(_indented(Text(_sign(each))) for each in record.verdict.detected)]
     if observation is not None and (unseen := (*observation.blind, *observation.missing)):
@@ -69,6 +78,22 @@ def story(
         first = error.partition("\n")[0]
         parts.append(Text(f"Tried before, and the harness failed: {first}", style="dim"))
     return Group(*parts)
+
+
+def _went_on(found: Propagation) -> Iterator[str]:
+    if not found.taken:
+        yield "nobody took the wrong value over"
+    for each in found.taken[:_TAKEN]:
+        away = f", {each.steps} step{'s' if each.steps != 1 else ''} away" if each.steps is not None else ""
+        yield f"{each.at_s:.1f} s  into {each.field} of {each.identity}{f' by {each.by}' if each.by else ''}{away}"
+    if len(found.taken) > _TAKEN:
+        yield f"… and {len(found.taken) - _TAKEN} objects more"
+    if (healed := found.healed) is None:
+        yield "it stood to the end"
+    else:
+        how = "its object was deleted" if healed.gone else "it was put right"
+        who = f" by {healed.by}" if healed.by else ""
+        yield f"{healed.at_s:.1f} s  {how}{who}, {healed.after_s:.1f} s after the fault"
 
 
 def _sign(sign: Sign) -> str:

@@ -25,6 +25,7 @@ from injector.errors import InputError
 from injector.rules import JSONValue
 from mutineer.completing import complete_experiments, complete_runs
 from mutineer.history import history, history_document
+from mutineer.propagated import propagated
 from mutineer.report.sentences import target_name
 from mutineer.story import SEVERITY, story
 
@@ -65,7 +66,10 @@ def command(run: str | None, experiment: str | None, everything: bool, with_hist
             identifier = record.planned.id
             failed = opened.failed_attempts().get(identifier, ())
             again = tuple(opened.repeats(identifier, observations=False))
-            console.print(story(record, _baseline(opened, record), failed, again))
+            went_on = (
+                propagated(*_history(opened, record), record.planned.rule) if record.observation is not None else None
+            )
+            console.print(story(record, _baseline(opened, record), failed, again, went_on))
         elif as_json:
             for text in stream(opened):
                 click.echo(text, nl=False)

@@ -14,17 +14,35 @@ Choices, with their sources:
     in both               form), and Newcombe's interval for the difference of paired shares (method 10 of Newcombe,
                           Stat. Med. 17 (1998) 2635)
 
-Every interval takes the experiments for independent draws from the population that is asked about. Experiments on one
-object are more alike than that; nothing here corrects for it.
+    experiments that come    the weighted share; its variance from the sums of each cluster (linearised, with the
+    in clusters              correction C/(C-1): Woodruff, JASA 66 (1971) 411), and Wilson's interval at the sample size
+                             that has this variance (Korn and Graubard, Survey Methodology 24 (1998) 193, who use
+                             Clopper and Pearson's). Where the share is 0 or 1 the clusters are counted (Kish)
+
+Every other interval takes the experiments for independent draws from the population that is asked about. Experiments on
+one object are more alike than that.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Interval", "Pairs", "Stratum", "Z", "difference", "mcnemar", "paired_difference", "share", "wilson"]
+__all__ = [
+    "Draw",
+    "Interval",
+    "Pairs",
+    "Stratum",
+    "Z",
+    "clustered_share",
+    "difference",
+    "mcnemar",
+    "paired_difference",
+    "share",
+    "wilson",
+]
 
 Z = 1.959963984540054
 """The standard normal's 97.5 % quantile."""
@@ -84,6 +102,33 @@ def share(strata: Sequence[Stratum]) -> Interval | None:
     # each experiment of a stratum stands for weight/of of the population: (Σ w)² / Σ w² over the experiments
     size = 1 / sum((stratum.weight / total) ** 2 / stratum.of for stratum in drawn)
     return wilson(weighted * size, size)
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One experiment: whether it has the property, how many of the population it stands for, what it clusters with."""
+
+    held: bool
+    weight: float
+    cluster: str
+
+
+def clustered_share(draws: Sequence[Draw]) -> Interval | None:
+    """The share in the population that the draws stand for; None without any of weight."""
+    total = sum(draw.weight for draw in draws)
+    if total <= 0:
+        return None
+    estimate = sum(draw.weight for draw in draws if draw.held) / total
+    sums, off = Counter[str](), Counter[str]()
+    for draw in draws:
+        sums[draw.cluster] += draw.weight
+        off[draw.cluster] += draw.weight * (draw.held - estimate)
+    size = total**2 / sum(weight**2 for weight in sums.values())  # as many clusters, if each had the same weight
+    if 0 < estimate < 1 and len(sums) > 1:
+        variance = len(sums) / (len(sums) - 1) * sum(each**2 for each in off.values()) / total**2
+        if variance > 0:
+            size = estimate * (1 - estimate) / variance
+    return wilson(estimate * size, size)
 
 
 def difference(a: Interval, b: Interval) -> Interval:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from campaigns.running.worker import lingers
 from campaigns.workloads.deploy import DEPLOY
 from campaigns.workloads.failover import FAILOVER
 from classifiers.observation import ComponentHealth, Observation
-from tests.builders import canary, components, firing, observation
+from injector.targets import Target
+from tests.builders import canary, components, firing, observation, rule
 
 
 def health(**changes: object) -> tuple[ComponentHealth, ...]:
@@ -45,3 +48,20 @@ def test_what_a_component_may_remember_asks_for_a_fresh_sandbox(seen: Observatio
 def test_after_a_node_was_switched_off_the_cluster_is_made_anew() -> None:
     found = lingers(observation(), FAILOVER, ())
     assert found is not None and found.startswith("kill node node-2: pods of the baseline ended with it")
+
+
+@pytest.mark.parametrize(
+    ("key", "field", "remembered"),
+    [
+        ("/registry/endpointslices/default/web-x", "metadata.labels[kubernetes.io/service-name]", True),
+        ("/registry/services/endpoints/default/web", "metadata.name", True),
+        ("/registry/services/endpoints/default/web", None, True),
+        ("/registry/endpointslices/default/web-x", "metadata.managedFields[0].manager", False),
+        ("/registry/endpointslices/default/web-x", "endpoints[0].addresses[0]", False),
+        ("/registry/pods/default/web-x", "metadata.name", False),
+    ],
+)
+def test_who_makes_endpoints_remembers_them_by_name(key: str, field: str | None, remembered: bool) -> None:
+    fault = replace(rule(), target=Target(kind="EndpointSlice", identity="EndpointSlice/default/web#1", field=field))
+    found = lingers(observation(firings=(firing(key=key),)), DEPLOY, (), fault)
+    assert (found is not None and "remembers by name" in found) == remembered

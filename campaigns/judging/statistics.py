@@ -26,7 +26,7 @@ one object are more alike than that.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -119,7 +119,7 @@ def clustered_share(draws: Sequence[Draw]) -> Interval | None:
     if total <= 0:
         return None
     estimate = sum(draw.weight for draw in draws if draw.held) / total
-    sums, off = Counter[str](), Counter[str]()
+    sums, off = defaultdict[str, float](float), defaultdict[str, float](float)
     for draw in draws:
         sums[draw.cluster] += draw.weight
         off[draw.cluster] += draw.weight * (draw.held - estimate)

@@ -60,8 +60,8 @@ _NOT_COMPARED = ("/registry/minions/", "/registry/masterleases/", "/registry/pee
 _EVENTS = "/registry/events/"
 """What the rollback does not compare (campaigns.clusters.sandbox.reset), or not all of it; new events it deletes."""
 _ENDPOINTS = ("/registry/services/endpoints/", "/registry/endpointslices/")
-"""In an hour's campaign seven of 73 sandboxes had, from such a fault in their metadata on, no Endpoints of that name, or a
-Service that answered only now and then, in every experiment that came after."""
+"""In an hour's campaign seven of 73 sandboxes had, from such a fault in their metadata on, no Endpoints of that name,
+or a Service that answered only now and then, in every experiment that came after."""
 _ANYBODYS = ("metadata.managedFields", "metadata.annotations")
 _IN_VOLUMES = ("/registry/configmaps/", "/registry/secrets/")
 _ROLLBACK_WITHIN_S = 12.0

@@ -38,11 +38,11 @@ def starts() -> str:
 def run(task: dict[str, Any]) -> bool:
     """False where the worker ends after it."""
     name, what = task["id"], task["workload"]
-    say("phase", id=name, phase="driving", at=time.monotonic())
     if what.startswith("once-"):
         before = Path(os.environ["STAND_IN_OBSERVATION"]).with_name(f"before-{name}")
         what = "ok" if before.exists() else what.removeprefix("once-")
-        before.touch()
+        before.touch()  # before anything is said: who hears it may stop this process
+    say("phase", id=name, phase="driving", at=time.monotonic())
     while task["rule"] and (hold := os.environ.get("STAND_IN_HOLD")) and Path(hold).exists():
         time.sleep(0.01)
     if what == "gibberish":

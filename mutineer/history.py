@@ -16,7 +16,7 @@ from injector.codec import list_fields
 from injector.errors import CodecError, StoreError
 from injector.rules import JSONValue
 
-__all__ = ["Step", "history", "history_document", "steps"]
+__all__ = ["Step", "fields_of", "history", "history_document", "steps"]
 
 _UNSHOWN = ("metadata.managedFields", "metadata.resourceVersion", "metadata.generation")
 """What nearly every write changes, and nobody asks for."""
@@ -69,8 +69,11 @@ def _fields(value: Value) -> dict[str, JSONValue] | None:
     """None: not known, or not readable."""
     if value is None:
         return {}
-    if not isinstance(value, bytes):
-        return None
+    return fields_of(value) if isinstance(value, bytes) else None
+
+
+def fields_of(value: bytes) -> dict[str, JSONValue] | None:
+    """Path → value of a stored object; None if it can't be read."""
     try:
         return {item.path: item.value for item in list_fields(value)}
     except CodecError:

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from classifiers.observation import Observation
 from classifiers.propagation import Propagation, propagation
 from classifiers.trace import Trace
-from injector.codec import list_fields
-from injector.errors import CodecError
 from injector.rules import JSONValue, Rule
 from injector.writers import writers_of
+from mutineer.history import fields_of
 
 __all__ = ["propagated"]
 
@@ -27,7 +26,4 @@ def propagated(observation: Observation, trace: Trace | None, rule: Rule | None)
 
 
 def _fields(value: bytes) -> Mapping[str, JSONValue]:
-    try:
-        return {item.path: item.value for item in list_fields(value)}
-    except CodecError:
-        return {}
+    return fields_of(value) or {}

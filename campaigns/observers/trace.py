@@ -7,13 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING
 
 from campaigns.redaction import is_secret
 from classifiers.trace import Value, Withheld
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["MOST_BYTES", "Keeper"]
 

@@ -1,9 +1,9 @@
 """Where recordings are: those that ship, and those that were made here.
 
 A recording speaks of a workload on clusters of the same content (recording.cluster_content), but for the furniture that
-only other workloads of a spec need; its file is called after the workload, with the beginning of a hash
-where the cluster is not the usual one, which has what the workload itself needs. Those in `recordings/`
-below the current folder, where `mutineer record` puts them, come before those that ship.
+only other workloads of a spec need; its file is called after the workload, with the beginning of a hash where the
+cluster is not the usual one, which has what the workload itself needs. Those in `recordings/` below the current folder,
+where `mutineer record` puts them, come before those that ship.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ def find_recording(
     (workload,) = alone.workloads
     content = cluster_content(alone.cluster)
     passed_over: list[tuple[Path, str]] = []
-    for path in (folder / file_name(alone) for folder in folders):
+    name = file_name(alone)
+    for path in (folder / name for folder in folders):
         if not path.exists():
             continue
         recording = read_recording(path)

@@ -17,10 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from campaigns.judging.gate import roles_of
+from campaigns.judging.gate_policy import WHOLE_MESSAGE
 from campaigns.judging.statistics import Draw, Interval, clustered_share, wilson
 from campaigns.record import ExperimentRecord
 from classifiers.verdict import Activation, OrchestratorFailure, State
-from injector.roles import Dependency, Role, role_of
+from injector.roles import Role
+from injector.rules import Rule
 
 __all__ = ["DIMENSIONS", "GROUPS", "PAPER", "Base", "Group", "Row", "caveats", "in_words", "rows"]
 
@@ -59,27 +62,23 @@ WHOLE = "whole message"
 
 def role_label(record: ExperimentRecord) -> str:
     """The role of the field that was hit; WHOLE where none was."""
-    rule = record.planned.rule
-    assert rule is not None, "a golden run hits nothing"
-    if rule.target.field is not None:
-        return role_of(rule.target.kind, rule.target.field).value
-    return Role.DEPENDENCY.value if rule.target.role in set(Dependency) else rule.target.role or WHOLE
+    found = roles_of(record.planned)
+    if Role.DEPENDENCY.value in found:
+        return Role.DEPENDENCY.value
+    (role,) = found
+    return WHOLE if role == WHOLE_MESSAGE else role
 
 
-def _of_rule(attribute: str) -> Callable[[ExperimentRecord], str]:
-    def label(record: ExperimentRecord) -> str:
-        rule = record.planned.rule
-        assert rule is not None, "a golden run hits nothing"
-        return rule.target.kind if attribute == "kind" else str(getattr(rule, attribute))
-
-    return label
+def _rule(record: ExperimentRecord) -> Rule:
+    assert record.planned.rule is not None, "a golden run hits nothing"
+    return record.planned.rule
 
 
 DIMENSIONS: Mapping[str, Callable[[ExperimentRecord], str]] = {
     "role": role_label,
-    "kind": _of_rule("kind"),
-    "model": _of_rule("model"),
-    "channel": _of_rule("channel"),
+    "kind": lambda record: _rule(record).target.kind,
+    "model": lambda record: _rule(record).model,
+    "channel": lambda record: _rule(record).channel.value,
     "workload": lambda record: record.planned.workload,
 }
 """What a table can be made by."""
@@ -135,9 +134,7 @@ def _row(name: str, records: Sequence[ExperimentRecord], weights: Mapping[str, f
 
 
 def _draw(record: ExperimentRecord, weights: Mapping[str, float], held: bool) -> Draw:
-    rule = record.planned.rule
-    assert rule is not None, "a golden run hits nothing"
-    target = rule.target
+    target = _rule(record).target
     cluster = f"{record.planned.workload} {target.identity or f'{target.kind} {target.namespace} {target.labels}'}"
     return Draw(held, weights.get(record.planned.stratum, 1.0), cluster)
 

@@ -80,7 +80,8 @@ def command(
     if explain is not None:
         _explain(console, made, loaded, explain, folders)
     else:
-        _show(console, made, loaded, parallelism, folders, listed=listed)
+        known = {**found.recordings, **_others(loaded, found.recordings, folders)}
+        _show(console, made, loaded, parallelism, known, listed=listed)
 
 
 def load(spec: Path) -> tuple[CampaignSpec, str, Path | None]:
@@ -97,7 +98,13 @@ def load(spec: Path) -> tuple[CampaignSpec, str, Path | None]:
 
 
 def _show(
-    console: Console, made: Plan, spec: CampaignSpec, parallelism: int | None, folders: Sequence[Path], *, listed: bool
+    console: Console,
+    made: Plan,
+    spec: CampaignSpec,
+    parallelism: int | None,
+    recordings: Mapping[str, Recording],
+    *,
+    listed: bool,
 ) -> None:
     golden = sum(each.golden for each in made.experiments)
     console.print(f"{made.name}: {len(made.experiments)} experiments, {golden} of them golden runs; seed {made.seed}")
@@ -110,20 +117,19 @@ def _show(
         console.print(f"  {each.id}  {each.workload}: {each.why}", markup=False)
     if not listed and len(named) > _MOST:
         console.print(f"  {len(named) - _MOST} more: mutineer plan … --list")
-    recordings = _recordings(spec, folders)
     for words in _never(named, recordings):
         console.print(words, markup=False)
-    seconds = {used.workload: used.seconds for used in made.recordings}
-    known = {workload: recording.seconds_median for workload, recording in recordings.items()}
-    console.print(_duration(made, spec, parallelism, {**known, **seconds}))
+    seconds = {workload: recording.seconds_median for workload, recording in recordings.items()}
+    console.print(_duration(made, spec, parallelism, seconds))
 
 
-def _recordings(spec: CampaignSpec, folders: Sequence[Path]) -> dict[str, Recording]:
-    """Of each workload, as far as there is one."""
+def _others(spec: CampaignSpec, found: Mapping[str, Recording], folders: Sequence[Path]) -> dict[str, Recording]:
+    """Of the workloads that nothing is drawn for, as far as there is one."""
     from campaigns.planning.recordings_found import find_recording
 
-    found = ((each, find_recording(spec.alone(each), frozenset(), folders=folders)[0]) for each in spec.workloads)
-    return {workload: recording for workload, recording in found if recording is not None}
+    more = (each for each in spec.workloads if each not in found)
+    read = ((each, find_recording(spec.alone(each), frozenset(), folders=folders)[0]) for each in more)
+    return {workload: recording for workload, recording in read if recording is not None}
 
 
 def _never(named: Sequence[PlannedExperiment], recordings: Mapping[str, Recording]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from campaigns.judging.agreement import class_of
 from campaigns.judging.statistics import wilson
 from campaigns.record import ExperimentRecord
 from campaigns.run_folder import find_run
@@ -152,7 +153,7 @@ def _row(record: ExperimentRecord) -> tuple[Text, ...]:
     field = f" {rule.target.field or rule.target.role}" if rule.target.field or rule.target.role else ""
     at_rest = {"at-rest-write": " at rest", "at-rest-silent": " at rest, silently"}.get(rule.channel, "")
     what = f"{rule.model}{at_rest}: {rule.target.kind} {target_name(rule.target)}{field}"
-    cluster = verdict.orchestrator.value if verdict.orchestrator else verdict.state.value
+    cluster = class_of(record)
     style = SEVERITY[verdict.orchestrator] if verdict.orchestrator else "magenta"
     aware = {True: "yes", False: "no", None: "-"}[verdict.aware]
     return (

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from campaigns.judging import statistics as shares
+from campaigns.judging.agreement import class_of
+from campaigns.judging.shares import GROUPS, Group
 from campaigns.record import ExperimentRecord
 from classifiers.verdict import OrchestratorFailure, State
 from injector.roles import role_of
@@ -27,8 +29,7 @@ __all__ = [
     "wilson",
 ]
 
-CLUSTER_WIDE = (OrchestratorFailure.OUTAGE, OrchestratorFailure.STALL)
-PROVISIONING = (OrchestratorFailure.MORE_RESOURCES, OrchestratorFailure.LESS_RESOURCES)
+CLUSTER_WIDE, PROVISIONING = GROUPS[Group.CLUSTER_WIDE], GROUPS[Group.PROVISIONING]
 
 OUTCOMES = (*(failure.value for failure in OrchestratorFailure), State.INCONCLUSIVE.value, State.ERROR.value)
 """All that can become of an experiment, gravest first, in the order of the tables' columns."""
@@ -67,8 +68,7 @@ def wilson(count: int, of: int) -> tuple[float, float]:
 
 def outcome_of(record: ExperimentRecord) -> str:
     """The orchestrator class of a judged experiment, else its state: one word of OUTCOMES."""
-    verdict = record.verdict
-    return verdict.orchestrator.value if verdict.orchestrator is not None else verdict.state.value
+    return class_of(record)
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,10 +117,9 @@ def _metrics(observation: Observation, baseline: Baseline) -> Iterator[Sign]:
 def _events(observation: Observation, baseline: Baseline) -> Iterator[Sign]:
     """One for each reason and kind of object, at its first time."""
     told: dict[tuple[str, str], Sign] = {}
-    counts = Counter(warnings(observation))
-    for event in observation.events:
-        what = event.reason, event.about.partition("/")[0]
-        if event.type == "Warning" and what not in baseline.warnings and what not in told:
+    counts = Counter(what for what, _ in warnings(observation))
+    for what, event in warnings(observation):
+        if what not in baseline.warnings and what not in told:
             more = f", {counts[what]} times in all" if counts[what] > 1 else ""
             why = f"{event.reason} of {event.about}: {event.message}{more}"
             told[what] = Sign(means=Means.EVENT, component=event.who, why=why, at_s=event.at_s)

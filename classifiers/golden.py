@@ -154,7 +154,7 @@ class Baseline:
             not_ready_s=_counts(observations, lambda run: {k: s for k, (_, s) in signals.not_ready_s(run).items()}),
             log_errors=_counts(observations, signals.log_errors),
             metric_rises=_counts(observations, signals.metric_rises),
-            warnings=frozenset(each for run in observations for each in signals.warnings(run)),
+            warnings=frozenset(what for run in observations for what, _ in signals.warnings(run)),
         )
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-from classifiers.observation import Observation
+from classifiers.observation import EventRecord, Observation
 
 __all__ = ["log_errors", "metric_rises", "not_ready_s", "warnings"]
 
@@ -39,6 +39,6 @@ def metric_rises(observation: Observation) -> Mapping[tuple[str, str], float]:
     return found
 
 
-def warnings(observation: Observation) -> Iterator[tuple[str, str]]:
-    """(reason, kind of the object) of each event of type Warning."""
-    return ((e.reason, e.about.partition("/")[0]) for e in observation.events if e.type == "Warning")
+def warnings(observation: Observation) -> Iterator[tuple[tuple[str, str], EventRecord]]:
+    """Each event of type Warning, and before it what it is of: (reason, kind of the object)."""
+    return (((e.reason, e.about.partition("/")[0]), e) for e in observation.events if e.type == "Warning")

@@ -232,6 +232,7 @@ class Observation:
     near_misses     filled if a rule was armed and never fired
     unclean         what was not as in the baseline when the experiment started, in words
     undecodable     keys that could not be decoded at the end, though they could at r0 or were written since
+    renamed         keys of objects that were stored as another one than before, by name, namespace or Service
     components      those of the control plane and the nodes, and kube-system's workloads (`kube-system/coredns`)
     over_time       components of which one could be looked at each second
     metrics, log_errors    nothing where the cluster has no way to ask for them
@@ -259,6 +260,7 @@ class Observation:
     caps: tuple[str, ...] = ()
     blind: tuple[str, ...] = ()
     undecodable: tuple[str, ...] = ()
+    renamed: tuple[str, ...] = ()
     unclean: tuple[str, ...] = ()
     load: Mapping[str, float] = field(default_factory=dict)
     events: tuple[EventRecord, ...] = ()

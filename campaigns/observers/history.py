@@ -19,8 +19,8 @@ from campaigns.observers.trace import Keeper
 from campaigns.observers.volatile import is_volatile
 from classifiers.observation import Write
 from classifiers.trace import Step, Trace, Value
-from injector.codec import to_tree
-from injector.errors import ClusterError, CodecError
+from injector.codec import locate, read_meta, to_tree
+from injector.errors import ClusterError, CodecError, InjectionError
 from injector.identity import Identified, IdentityTracker
 
 __all__ = ["History", "StoredObject"]
@@ -28,6 +28,24 @@ __all__ = ["History", "StoredObject"]
 
 _ENCRYPTED = b"k8s:enc:"
 """What kube-apiserver puts before a value that it encrypts (apiserver/pkg/server/options/encryptionconfig, v1.36)."""
+
+_SLICES, _SERVICE = "/registry/endpointslices/", "metadata.labels[kubernetes.io/service-name]"
+
+
+def _called(key: str, value: bytes) -> tuple[str, ...] | None:
+    """By what caches that are fed by a watch know the object: its namespace and name, not its key; kube-proxy also by the
+    Service of a slice (k8s.io/kubernetes v1.36.3, pkg/proxy/endpointslicecache.go). None if it can't be decoded."""
+    try:
+        meta = read_meta(value)
+    except InjectionError:
+        return None
+    if not key.startswith(_SLICES):
+        return meta.namespace, meta.name
+    try:
+        service = locate(value, _SERVICE).value
+    except InjectionError:
+        service = None
+    return meta.namespace, meta.name, str(service)
 
 
 @dataclass(slots=True)
@@ -76,6 +94,7 @@ class History:
             if (who := self._tracker.get(key)) is not None:
                 self._live[key] = StoredObject(key, who, stored.value)
                 self._identities[who.kind, who.namespace, who.name] = who.identity
+        self._renamed: dict[str, None] = {}
         self._counts: dict[str, Counter[str]] = {}
         for live in self._live.values():
             self._count(live.who, 1)
@@ -130,7 +149,12 @@ class History:
             self._live.pop(change.key, None)
             self._count(who, -1)
         else:
-            self._live[change.key] = StoredObject(change.key, who, change.value or b"")
+            value, before = change.value or b"", self._live.get(change.key)
+            if before is not None and not is_volatile(change.key):
+                names = {_called(change.key, before.value), _called(change.key, value)} - {None}
+                if len(names) > 1:
+                    self._renamed[change.key] = None
+            self._live[change.key] = StoredObject(change.key, who, value)
             if operation == "create":
                 self._count(who, 1)
                 self._identities[who.kind, who.namespace, who.name] = who.identity
@@ -221,6 +245,13 @@ class History:
             and self._live[key].tree is None
             and not self._live[key].value.startswith(_ENCRYPTED)
         )
+
+    def renamed(self) -> tuple[str, ...]:
+        """Keys of objects that were stored under another name, in another namespace, or, of a slice of endpoints, for
+        another Service than before. Whoever watches knows two objects from then on, and the end of one of them is never
+        told."""
+        with self.changed:
+            return tuple(self._renamed)
 
     def caught_up(self, *, within_s: float = 5.0) -> bool:
         """Waits until the watch has delivered everything that etcd holds now; False if it has not in time, or if

@@ -226,6 +226,7 @@ class Experiment:
             blind=(*blind, *(f"canary: {words}" for words in canary.blind)),
             unclean=self._unclean,
             undecodable=history.undecodable(),
+            renamed=history.renamed(),
             events=events,
             missing=(*unseen, *((unread,) if unread else ())),
         )

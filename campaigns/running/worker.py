@@ -36,6 +36,7 @@ from typing import Any, TextIO
 from campaigns.clusters.keyspace import KeySpace, Stored
 from campaigns.clusters.sandbox.cluster import Sandbox
 from campaigns.clusters.sandbox.config import SandboxConfig
+from campaigns.clusters.sandbox.reset import LEADERS
 from campaigns.record import Limits
 from campaigns.running.experiment import Experiment
 from campaigns.workloads import WORKLOADS, Workload
@@ -45,9 +46,8 @@ from classifiers.observation import Observation
 from classifiers.record import observation_to_json
 from injector.channels.recording import Recorded, recorded_to_json
 from injector.errors import ClusterError, MutineerError
-from injector.rules import Rule
 from injector.rules_json import rule_from_json
-from injector.targets import Channel
+from injector.targets import Channel, plain_operation
 
 __all__ = ["lingers", "main"]
 
@@ -59,18 +59,14 @@ _TENDED_WITHIN_S = 15.0
 _NOT_COMPARED = ("/registry/minions/", "/registry/masterleases/", "/registry/peerserverleases/")
 _EVENTS = "/registry/events/"
 """What the rollback does not compare (campaigns.clusters.sandbox.reset), or not all of it; new events it deletes."""
-_ENDPOINTS = ("/registry/services/endpoints/", "/registry/endpointslices/")
-"""In an hour's campaign seven of 73 sandboxes had, from such a fault in their metadata on, no Endpoints of that name,
-or a Service that answered only now and then, in every experiment that came after."""
-_ANYBODYS = ("metadata.managedFields", "metadata.annotations")
+_KEPT = ("range", "watch", "list")
+"""What fills caches, of what is told (injector.targets: OPERATIONS)."""
 _IN_VOLUMES = ("/registry/configmaps/", "/registry/secrets/")
 _ROLLBACK_WITHIN_S = 12.0
 """A rollback takes under a second and the pods' end as long; past this a fresh sandbox (10 s) is quicker."""
 
 
-def lingers(
-    observation: Observation, workload: Workload, baseline: Container[str], rule: Rule | None = None
-) -> str | None:
+def lingers(observation: Observation, workload: Workload, baseline: Container[str]) -> str | None:
     """Why this experiment may have left something in a component's memory or on a node, in words; None if a rollback
     is enough. `baseline`: the keys of the clean cluster."""
     if observation.unclean:
@@ -80,27 +76,23 @@ def lingers(
             return f"{step}: pods of the baseline ended with it, and never are the same again"
     if observation.undecodable:
         return "a stored object could not be decoded: caches and informers may have given up"
+    if observation.renamed:
+        return f"whoever watches keeps an object that is no more: {', '.join(observation.renamed)} was renamed"
     for firing in observation.firings:
+        if plain_operation(firing.operation) in _KEPT:
+            return f"what was told wrongly of {firing.key} is kept by who was told: a cache is not written back"
         if firing.operation == "silent":
             return f"{firing.key} was changed in etcd's file: it has its old revision, by which the rollback goes"
         if firing.key.startswith(_NOT_COMPARED) or (firing.key.startswith(_EVENTS) and firing.key in baseline):
             return f"the rollback does not compare all of {firing.key}"
-        if firing.key.startswith(_ENDPOINTS) and _renames(rule):
-            return f"kube-controller-manager remembers by name what endpoints it has made: {firing.key}"
     for key in (*(f.key for f in observation.firings), *(w.key for w in observation.writes)):
         if key.startswith(_IN_VOLUMES) and key in baseline and not key.endswith("/kube-root-ca.crt"):
             return f"a kubelet may have written {key} into a volume, and looks at it again in a minute or so"
-    if restarted := [c.name for c in observation.components if c.restarts or not c.alive]:
-        return f"{', '.join(restarted)} had ended"
+    if ended := [c.name for c in observation.components if c.name not in LEADERS and (c.restarts or not c.alive)]:
+        return f"{', '.join(ended)} had ended"
     if any(at_s is None for at_s in observation.canary.stages.values()):
         return "the canary did not come to life"
     return None
-
-
-def _renames(rule: Rule | None) -> bool:
-    """Whether its fault is in what an object is called and whose it is, or in the whole of it."""
-    field = rule.target.field if rule is not None else None
-    return field is None or (field.startswith("metadata.") and not field.startswith(_ANYBODYS))
 
 
 def _told(recorded: Mapping[Channel, Recorded], baseline: Mapping[str, Stored]) -> dict[str, Any]:
@@ -167,7 +159,7 @@ class _Worker:
             record=tuple(Channel(channel) for channel in task.get("record", ())),
         )
         observation = experiment.run()
-        reset, why = None, lingers(observation, workload, baseline, rule) or "; ".join(self._sandbox.caps) or None
+        reset, why = None, lingers(observation, workload, baseline) or "; ".join(self._sandbox.caps) or None
         if why is None:
             self._phase(name, "resetting")
             try:

@@ -20,6 +20,10 @@ class BackOff:
     _last: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Name → when it was last started, and how long after that it waits should it end."""
 
+    def forget(self, name: str) -> None:
+        """Somebody else starts it."""
+        self._last.pop(name, None)
+
     def due(self, name: str, now: float) -> bool:
         """Whether what has ended is to be started now; if so, it counts as started."""
         if name not in self._last or now > self._last[name][0] + _FORGOTTEN_AFTER_S:

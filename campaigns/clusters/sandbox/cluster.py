@@ -37,7 +37,7 @@ from campaigns.clusters.sandbox.health import Administrator, health_of, not_read
 from campaigns.clusters.sandbox.manifests import apply, system_manifests
 from campaigns.clusters.sandbox.nodes import Node, Runtime, kubelet_command, make_node
 from campaigns.clusters.sandbox.processes import Process, children_of, wait_for
-from campaigns.clusters.sandbox.reset import Baseline, NodeState, differences, node_state, rollback
+from campaigns.clusters.sandbox.reset import LEADERS, Baseline, NodeState, differences, node_state, rollback
 from campaigns.observers.volatile import is_volatile
 from campaigns.record import Reset
 from classifiers.observation import ComponentHealth
@@ -382,7 +382,21 @@ class Sandbox:
         """The first rung. ClusterError if the baseline can't be proven to be back."""
         assert self._baseline is not None, "take_baseline comes first"
         began = time.monotonic()
-        proof = rollback(keyspace, self._baseline, self._dirty_nodes, within_s=within_s)
+        self._held.update(LEADERS)
+        for name in LEADERS:
+            self.processes[name].kill()
+
+        def start() -> None:
+            keyspace.write({}, LEADERS.values())
+            for name in LEADERS:
+                self._back_off.forget(name)
+                self.component(name, Action.START)
+
+        def not_clean() -> Mapping[str, str]:
+            waiting = {name: "it does not lead" for name, key in LEADERS.items() if keyspace.value(key) is None}
+            return waiting or self._dirty_nodes()
+
+        proof = rollback(keyspace, self._baseline, not_clean, start=start, within_s=within_s)
         return Reset("rollback", round(time.monotonic() - began, 3), proof)
 
     def _dirty_nodes(self) -> dict[str, str]:
@@ -449,9 +463,9 @@ class Sandbox:
                 process.resume()  # a process that stands still can't end in good order
                 process.stop(grace_s=_STOP_WITHIN_S.get(name, 5.0))
             case Action.START:
-                self._held.discard(name)
                 if not process.alive:
                     process.restart()
+                self._held.discard(name)  # not before: who tends would start it, too
             case Action.PAUSE:
                 process.pause()
             case Action.RESUME:
@@ -459,8 +473,9 @@ class Sandbox:
             case Action.KILL:
                 process.kill()
             case Action.RESTART:
-                self._held.discard(name)
+                self._held.add(name)
                 process.restart()
+                self._held.discard(name)
 
     def node(self, name: str, action: Action) -> None:
         """See the Protocol. A node that is stopped drains nothing: its pods get SIGKILL, as from a machine that is
@@ -493,9 +508,9 @@ class Sandbox:
             runtime.signal(signal.SIGCONT)
             kubelet.resume()
         if action in (Action.START, Action.RESTART):
-            self._held.discard(node.kubelet)
             if not kubelet.alive:
                 kubelet.restart()
+            self._held.discard(node.kubelet)
         if action in (Action.START, Action.RESTART, Action.RESUME):
             set_node_link(node.network, up=True)
 

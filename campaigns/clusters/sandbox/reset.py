@@ -1,11 +1,13 @@
 """The rollback rung of the reset: the key space back to the baseline, in place, and the proof that it is.
 
-Everything that differs from the baseline's dump is put back or deleted, past the forwarder, straight in etcd; every
-component sees that as ordinary watch events. Repeated until a dump taken after the cluster has come to rest equals the
-baseline. Then the nodes: no pod's network namespace, no container, the routes and the rules of kube-proxy as they were.
+Everything that differs from the baseline's dump is put back or deleted, past the forwarder, straight in etcd, while the
+components that decide by what they remember (`LEADERS`) do not run: they would fight it, and keep what they know of
+objects that never were. What runs on sees it as ordinary watch events. Then they start anew, with nothing but what is
+stored. Clean is a cluster in which, for a while, a dump equals the baseline, they lead again, and no node has a pod's
+network namespace, a container, a route or a rule of kube-proxy that it had not.
 
-Compared are all keys but the volatile ones (campaigns.observers.volatile), and of these the Leases: what is written all
-the time is left out of the comparison, a Node's status and when a Lease was renewed.
+Compared are all keys but the volatile ones (campaigns.observers.volatile), and of these the Leases, but for those of
+LEADERS; what is written all the time is left out of the comparison, a Node's status and when a Lease was renewed.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from injector.codec import to_tree
 from injector.errors import ClusterError, CodecError
 from injector.rules import JSONValue
 
-__all__ = ["Baseline", "NodeState", "differences", "node_state", "rollback"]
+__all__ = ["LEADERS", "Baseline", "NodeState", "differences", "node_state", "rollback"]
 
 _STILL_S = 0.4
 """The key space must stay equal for so long: controllers react to a rollback within some ten milliseconds, and
@@ -38,6 +40,11 @@ _STUCK_S = 5.0
 kubelets that stop pods have something to show each second or two. Arbitrary; too short costs a fresh sandbox."""
 _EMPTY_CHAIN = re.compile(r"^\s*chain \S+ \{\s*\}\n", re.MULTILINE)
 _NODE_PREFIX, _LEASES = "/registry/minions/", "/registry/leases/"
+LEADERS: Mapping[str, str] = {
+    name: f"{_LEASES}kube-system/{name}" for name in ("kube-controller-manager", "kube-scheduler")
+}
+"""Components that start anew in each reset → the key of the Lease by which they lead; who finds none leads at once."""
+_OF_LEADERS = frozenset(LEADERS.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +104,7 @@ def node_state(network: Path, root: Path) -> NodeState:
 
 
 def _is_compared(key: str) -> bool:
-    return not is_volatile(key) or key.startswith(_LEASES)
+    return not is_volatile(key) or (key.startswith(_LEASES) and key not in _OF_LEADERS)
 
 
 def _comparable(key: str, value: bytes) -> bytes:
@@ -138,16 +145,23 @@ def _differs(key: str, before: Stored, now: Stored) -> bool:
 
 
 def rollback(
-    keyspace: KeySpace, baseline: Baseline, node_now: Callable[[], Mapping[str, str]], *, within_s: float
+    keyspace: KeySpace,
+    baseline: Baseline,
+    not_clean: Callable[[], Mapping[str, str]],
+    *,
+    start: Callable[[], None] = lambda: None,
+    within_s: float,
 ) -> str:
-    """Rolls back and proves it; returns the proof in words. `node_now` tells what is not as it was on the nodes (node
-    → in words; empty when clean). ClusterError with what differed last if the deadline comes first, or before that if
-    nothing moves any more."""
+    """Rolls back and proves it; returns the proof in words. `start` is called once, when every key is in place: it
+    starts what was stopped for the rollback. `not_clean` tells what is not as it was besides keys (where → in words;
+    empty when all is). ClusterError with what differed last if the deadline comes first, or before that if nothing
+    moves any more."""
     deadline = time.monotonic() + within_s
     rounds, seen, clean_since = 0, -1, None
     last: list[str] = []  # what differed when last something did: it may be gone just when the deadline comes
     stuck: list[str] = []
     moved = began = time.monotonic()
+    started = False
     while time.monotonic() < min(deadline, moved + _STUCK_S):
         revision = keyspace.revision()
         if revision != seen:  # the whole is read only if something was written
@@ -160,11 +174,14 @@ def rollback(
                 clean_since, moved = None, time.monotonic()
                 time.sleep(_LOOK_S)
                 continue
+        if not started:
+            start()
+            started = True
         still = clean_since is not None and time.monotonic() - clean_since >= _STILL_S
         if clean_since is None or still:  # asking nodes costs most: when keys are clean, and at the end
-            if dirty := node_now():
+            if dirty := not_clean():
                 clean_since = None
-                last = [f"{node}: {what}" for node, what in dirty.items()]
+                last = [f"{where}: {what}" for where, what in dirty.items()]
                 if last != stuck:
                     stuck, moved = last, time.monotonic()
             elif still:

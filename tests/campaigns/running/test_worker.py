@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from campaigns.running.worker import lingers
 from campaigns.workloads.deploy import DEPLOY
 from campaigns.workloads.failover import FAILOVER
 from classifiers.observation import ComponentHealth, Observation
-from injector.targets import Target
-from tests.builders import canary, components, firing, observation, rule
+from tests.builders import canary, components, firing, observation
 
 
 def health(**changes: object) -> tuple[ComponentHealth, ...]:
     return components(etcd=ComponentHealth(name="etcd", **{"alive": True, "ready": True, **changes}))  # type: ignore[arg-type]
+
+
+def crashed(name: str) -> tuple[ComponentHealth, ...]:
+    return components(**{name: ComponentHealth(name=name, alive=True, ready=True, restarts=1)})
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,12 @@ def health(**changes: object) -> tuple[ComponentHealth, ...]:
         (observation(canary=canary(pod_ready=None, endpoints=None, traffic=None)), "the canary did not come to life"),
         (observation(firings=(firing(key="/registry/configmaps/kube-system/coredns"),)), "a kubelet may have written"),
         (observation(firings=(firing(key="/registry/configmaps/default/web-config"),)), None),
+        (observation(renamed=("/registry/services/endpoints/default/web",)), "whoever watches keeps an object"),
+        (observation(firings=(firing(operation="watch"),)), "what was told wrongly of"),
+        (observation(firings=(firing(operation="list"),)), "what was told wrongly of"),
+        (observation(firings=(firing(operation="update/status"),)), None),
+        (observation(components=crashed("kube-scheduler")), None),
+        (observation(components=crashed("kube-controller-manager")), None),
         (observation(unclean=("deploy was not prepared",)), "deploy was not prepared"),
         (observation(canary=canary(traffic=None)), "the canary did not come to life"),
     ],
@@ -48,20 +55,3 @@ def test_what_a_component_may_remember_asks_for_a_fresh_sandbox(seen: Observatio
 def test_after_a_node_was_switched_off_the_cluster_is_made_anew() -> None:
     found = lingers(observation(), FAILOVER, ())
     assert found is not None and found.startswith("kill node node-2: pods of the baseline ended with it")
-
-
-@pytest.mark.parametrize(
-    ("key", "field", "remembered"),
-    [
-        ("/registry/endpointslices/default/web-x", "metadata.labels[kubernetes.io/service-name]", True),
-        ("/registry/services/endpoints/default/web", "metadata.name", True),
-        ("/registry/services/endpoints/default/web", None, True),
-        ("/registry/endpointslices/default/web-x", "metadata.managedFields[0].manager", False),
-        ("/registry/endpointslices/default/web-x", "endpoints[0].addresses[0]", False),
-        ("/registry/pods/default/web-x", "metadata.name", False),
-    ],
-)
-def test_who_makes_endpoints_remembers_them_by_name(key: str, field: str | None, remembered: bool) -> None:
-    fault = replace(rule(), target=Target(kind="EndpointSlice", identity="EndpointSlice/default/web#1", field=field))
-    found = lingers(observation(firings=(firing(key=key),)), DEPLOY, (), fault)
-    assert (found is not None and "remembers by name" in found) == remembered

@@ -1,0 +1,80 @@
+"""What components remember does not outlive a reset: golden runs after the faults that were seen to leave something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from campaigns.assets import Assets
+from campaigns.record import PlannedExperiment, Result
+from campaigns.running.executor import Task
+from campaigns.running.runner import LocalExecutor
+from campaigns.spec.campaign_spec import TimeLimits
+from injector.rules import Rule
+from injector.targets import Channel, Target
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(300)]
+
+
+class _Silent:
+    def sandbox(self, name: str, state: str) -> None: ...
+
+    def note(self, words: str) -> None: ...
+
+
+def _fault(number: int, kind: str, identity: str, field: str, occurrence: int) -> Task:
+    """A bit of the first character flipped, as the rules of the hour in docs/decisions/016 had it."""
+    group = "discovery.k8s.io" if kind == "EndpointSlice" else ""
+    target = Target(kind=kind, group=group, identity=f"{kind}/{identity}", field=field, occurrence=occurrence)
+    rule = Rule(
+        id=f"e{number}",
+        channel=Channel.APISERVER_TO_ETCD,
+        model="bit-flip",
+        parameters={"bit": 0, "character": "first"},
+        target=target,
+    )
+    return Task(PlannedExperiment(id=f"e{number}", workload="deploy", rule=rule))
+
+
+def _golden(number: int) -> Task:
+    return Task(PlannedExperiment(id=f"g{number}", workload="deploy"))
+
+
+TASKS = [
+    _golden(1),
+    _fault(1, "Endpoints", "default/web", "metadata.name", 3),
+    _golden(2),
+    _fault(2, "EndpointSlice", "default/web#1", "metadata.labels[kubernetes.io/service-name]", 2),
+    _golden(3),
+]
+
+
+def test_a_golden_run_after_a_fault_that_controllers_remember_is_as_one_before_it(
+    binaries: Assets, tmp_path: Path
+) -> None:
+    limits = TimeLimits()
+    executor = LocalExecutor(
+        binaries=binaries,
+        settings={"nodes": 2},
+        limits=limits.of_experiment(),
+        experiment_s=limits.experiment_s,
+        parallel=1,
+        progress=_Silent(),
+        logs=tmp_path,
+    )
+    try:
+        results = [result for result in executor.run(TASKS) if isinstance(result, Result)]
+    finally:
+        executor.close()
+    rungs = ["rollback", "recreate", "rollback", "recreate", "rollback"]
+    assert [(r.planned.id, r.error, r.reset and r.reset.rung) for r in results] == [
+        (task.planned.id, None, rung) for task, rung in zip(TASKS, rungs, strict=True)
+    ]
+    seen = {result.planned.id: result.observation for result in results}
+    assert all(o is not None and o.firings for name, o in seen.items() if name.startswith("e"))
+    before, *after = (o for name, o in seen.items() if name.startswith("g"))
+    for golden in after:
+        assert before is not None and golden is not None
+        assert {**golden.final_counts, "Event": 0} == {**before.final_counts, "Event": 0}
+        assert {series.samples[-1].outcome for series in golden.probes} == {"ok"}

@@ -12,12 +12,13 @@ import dataclasses
 import traceback
 from collections.abc import Mapping, Sequence
 
+from campaigns.judging.suspects import is_quiet
 from campaigns.record import ExperimentRecord, IncidentMatch, Purpose, Result
 from classifiers.golden import Baseline
 from classifiers.judge import judge, judge_goldens
 from classifiers.numbers import MIN_GOLDENS
 from classifiers.observation import Observation
-from classifiers.verdict import ClientFailure, OrchestratorFailure, State, Verdict
+from classifiers.verdict import State, Verdict
 from failure_db.catalogue import Incident
 from failure_db.matching import match, signature_of
 
@@ -30,10 +31,6 @@ _STALE, _STALE_LATER, _LATER = 1.25, 2.0, 20
 """While golden runs come in, the baseline is made anew when there are so many times as many: who is believed has to be
 asked of all of each other, which takes 0.4 s for 20 and four times that for twice as many, and nobody gets a task
 meanwhile. In the end it is exact."""
-
-
-def _quiet(verdict: Verdict) -> bool:
-    return verdict.orchestrator is OrchestratorFailure.NONE and verdict.client is ClientFailure.NONE
 
 
 def _stale(count: int) -> float:
@@ -93,25 +90,25 @@ class Bench:
         record = self._record(result, Verdict(state=State.INCONCLUSIVE, reasons=("not judged yet",)))
         return self.judged(record)
 
-    def judged(self, record: ExperimentRecord) -> ExperimentRecord:
+    def judged(self, record: ExperimentRecord, *, suspect: str = "") -> ExperimentRecord:
         """The same record, judged anew by the golden runs that there are now. Errors of the harness stay what they
-        are."""
+        are. `suspect`: see campaigns.judging.suspects."""
         if (observation := record.observation) is None:
             return record
         try:
-            verdict = self._verdict(record, observation)
+            verdict = self._verdict(record, observation, suspect)
             incidents = self._matches(record, verdict, observation)
         except Exception:  # noqa: BLE001 - the border of one plugin: a classifier that raises makes an error
             verdict = Verdict(state=State.ERROR, reasons=("a classifier failed; see `error`",))
             return dataclasses.replace(record, verdict=verdict, incidents=(), error=traceback.format_exc())
         return dataclasses.replace(record, verdict=verdict, incidents=incidents, error=None)
 
-    def _verdict(self, record: ExperimentRecord, observation: Observation) -> Verdict:
+    def _verdict(self, record: ExperimentRecord, observation: Observation, suspect: str) -> Verdict:
         workload = record.planned.workload
         if record.planned.golden:
             others = [seen for name, seen in self._kept(workload).items() if name != record.planned.id]
             return judge(observation, Baseline.from_observations(workload, others), golden=True)
-        return judge(observation, self._baseline(workload))
+        return judge(observation, self._baseline(workload), suspect=suspect)
 
     def _kept(self, workload: str) -> Mapping[str, Observation]:
         return self._goldens[workload].kept if workload in self._goldens else {}
@@ -125,7 +122,7 @@ class Bench:
             believed = runs
             if len(runs) > MIN_GOLDENS:
                 verdicts = judge_goldens(workload, runs)
-                believed = [run for run, verdict in zip(runs, verdicts, strict=True) if _quiet(verdict)]
+                believed = [run for run, verdict in zip(runs, verdicts, strict=True) if is_quiet(verdict)]
             known = Baseline.from_observations(workload, believed)
             self._baselines[workload] = len(runs), known
         return known

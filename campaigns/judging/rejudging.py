@@ -6,6 +6,8 @@ twice. All of it is one transaction: a run is never half by old classifiers, hal
 The judge is pure and busy, so a large run is judged by a process for each core (`rejudging_worker`), each with a
 baseline of its own from the same golden runs; only this process writes. Workers read the run's folder, take ids in
 JSON lines, say judgements in JSON lines, and end when their input does, so that none outlives this process.
+
+Golden runs come first: those in which something was wrong make suspects of what else was done on their sandbox.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO
 
 from campaigns.judging.bench import Bench
+from campaigns.judging.suspects import suspects
 from campaigns.record import ExperimentRecord
 from campaigns.store import Judgement, Run, Spoiled
 from classifiers.record import from_json, to_json
@@ -84,18 +88,39 @@ def rejudge(run: Run, progress: Callable[[int, int], object] = lambda done, of: 
     repeats = list(run.repeats(observations=False))
     notes = _Notes(len(ids) + len(repeats), progress)
     with ExitStack() as stack:
-        if len(ids) < WORTH_PROCESSES:
-            bench = bench_of(run)
-            judged: Iterable[Line] = (judge_one(bench, record) for record in run.records(spoiled=notes.spoil))
-        else:
-            bench = bench_of(run) if repeats else Bench(())
-            judged = stack.enter_context(_Workers(run)).judge(sorted(ids), notes.spoil)
-        run.add_judgements(notes.new(judged, _judge_repeats(run, bench, len(repeats), notes.spoil)))
+        many = len(ids) >= WORTH_PROCESSES
+        bench = bench_of(run) if repeats or not many else Bench(())
+        judge: Judge = stack.enter_context(_Workers(run)).judge if many else partial(_judge_here, run, bench)
+        run.add_judgements(
+            notes.new(_judge_all(run, judge, notes), _judge_repeats(run, bench, len(repeats), notes.spoil))
+        )
     return Rejudged(notes.done, notes.worded, tuple(notes.changes), notes.spoiled)
+
+
+def _judge_all(run: Run, judge: Judge, notes: _Notes) -> Iterator[Line]:
+    """Golden runs, then the others by what those tell of their sandboxes."""
+    records = list(run.records(observations=False))
+    verdicts = {record.planned.id: record.verdict for record in records if record.planned.golden}
+    for line in judge(dict.fromkeys(sorted(verdicts), ""), notes.spoil):
+        if line[2] is not None:
+            verdicts[line[0]] = line[2].verdict
+        yield line
+    found = suspects(records, lambda golden: verdicts[golden.planned.id])
+    others = sorted(record.planned.id for record in records if not record.planned.golden)
+    yield from judge({identifier: found.get(identifier, "") for identifier in others}, notes.spoil)
+
+
+def _judge_here(run: Run, bench: Bench, ids: Mapping[str, str], spoiled: Spoiled) -> Iterator[Line]:
+    for record in run.records(spoiled=spoiled):
+        if (suspect := ids.get(record.planned.id)) is not None:
+            yield judge_one(bench, record, suspect)
 
 
 Line = tuple[str, Classes, Judgement | None]
 """An experiment's id, its classes so far, and its judgement if that is new."""
+
+Judge = Callable[[Mapping[str, str], Spoiled], Iterator[Line]]
+"""Judges experiments: id → why it is suspect, "" if it is not."""
 
 
 def bench_of(run: Run) -> Bench:
@@ -107,9 +132,9 @@ def bench_of(run: Run) -> Bench:
     return bench
 
 
-def judge_one(bench: Bench, record: ExperimentRecord) -> Line:
+def judge_one(bench: Bench, record: ExperimentRecord, suspect: str = "") -> Line:
     """One experiment judged again."""
-    latest = bench.judged(record)
+    latest = bench.judged(record, suspect=suspect)
     judgement = Judgement.of(latest) if latest != record else None
     return record.planned.id, Classes.of(record.verdict), judgement
 
@@ -180,9 +205,10 @@ class _Workers:
             with process:  # closes its pipes and waits for it
                 pass
 
-    def judge(self, ids: Sequence[str], spoiled: Spoiled) -> Iterator[Line]:
+    def judge(self, ids: Mapping[str, str], spoiled: Spoiled) -> Iterator[Line]:
         """In turn: each worker has two chunks under way, so that it never waits for the other's answers."""
-        chunks = [ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK)]
+        items = list(ids.items())
+        chunks = [dict(items[start : start + _CHUNK]) for start in range(0, len(items), _CHUNK)]
         given = [(chunk, self._processes[i % len(self._processes)]) for i, chunk in enumerate(chunks)]
         ahead = 2 * len(self._processes)
         for chunk, process in given[:ahead]:
@@ -217,7 +243,7 @@ def answer(line: Line) -> str:
     return json.dumps({"id": identifier, "before": to_json(before), "new": new})
 
 
-def _tell(process: subprocess.Popen[str], chunk: Sequence[str]) -> None:
+def _tell(process: subprocess.Popen[str], chunk: Mapping[str, str]) -> None:
     pipe = _pipe(process.stdin)
     try:
         pipe.write(json.dumps(chunk) + "\n")

@@ -1,7 +1,7 @@
 """One process that judges experiments of a stored run again; started by `rejudging`, ends with its input.
 
     python -m campaigns.judging.rejudging_worker FOLDER
-    <- ["e0123…", …]                     a line for each chunk of ids
+    <- {"e0123…": "", …}                 a line for each chunk of ids; with each why it is suspect
     -> {"id", "before", "new"}           a line for each id: its classes so far; the judgement, null if it is as before
     -> {"id", "spoiled": "…"}            instead: what is stored of it can't be read, in words
     -> {"failed": "…"}                   the record can't be read, in words; it ends
@@ -30,14 +30,14 @@ def main(folder: str) -> None:
         with open_run(Path(folder)) as run:
             bench = bench_of(run)
             for line in sys.stdin:
-                for identifier in json.loads(line):
-                    print(_judged(run, bench, identifier))
+                for identifier, suspect in json.loads(line).items():
+                    print(_judged(run, bench, identifier, suspect))
                 sys.stdout.flush()
     except StoreError as error:
         print(json.dumps({"failed": str(error)}), flush=True)
 
 
-def _judged(run: Run, bench: Bench, identifier: str) -> str:
+def _judged(run: Run, bench: Bench, identifier: str, suspect: str) -> str:
     """The line for one."""
     try:
         record = run.record(identifier)
@@ -45,7 +45,7 @@ def _judged(run: Run, bench: Bench, identifier: str) -> str:
         return json.dumps({"id": identifier, "spoiled": str(error)})
     if record is None:
         raise StoreError(f"{run.folder}: experiment {identifier} is not finished")
-    return answer(judge_one(bench, record))
+    return answer(judge_one(bench, record, suspect))
 
 
 if __name__ == "__main__":

@@ -33,8 +33,8 @@ _SLICES, _SERVICE = "/registry/endpointslices/", "metadata.labels[kubernetes.io/
 
 
 def _called(key: str, value: bytes) -> tuple[str, ...] | None:
-    """By what caches that are fed by a watch know the object: its namespace and name, not its key; kube-proxy also by the
-    Service of a slice (k8s.io/kubernetes v1.36.3, pkg/proxy/endpointslicecache.go). None if it can't be decoded."""
+    """By what caches that are fed by a watch know the object: its namespace and name, not its key; kube-proxy also by
+    the Service of a slice (k8s.io/kubernetes v1.36.3, pkg/proxy/endpointslicecache.go). None if it can't be decoded."""
     try:
         meta = read_meta(value)
     except InjectionError:

@@ -56,6 +56,7 @@ class Executor(Protocol):
       FailedAttempt: a task under which the harness broke is tried once more, on a cluster on which nothing has run;
       the second time it is a Result with an `error` that tells of both. Task.failed counts as attempts.
     - A task with `fresh` gets a cluster on which nothing has run; any other one that is proven to be as at its start.
+    - `retire` may be called while `run` goes on, with the `sandbox` of a Result: nothing more is begun on that cluster.
     - `finish` may be called at any time, from a signal handler too: nothing more is begun, what is under way is
       finished, and `run` ends. Tasks that were not begun have no Result.
     - `close` ends everything that still runs and leaves nothing behind, after any exception, more than once.
@@ -65,6 +66,8 @@ class Executor(Protocol):
     """
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Result | FailedAttempt]: ...
+
+    def retire(self, sandbox: str) -> None: ...
 
     def finish(self) -> None: ...
 

@@ -102,6 +102,12 @@ class LocalExecutor:
                 return
             self._turn()
 
+    def retire(self, sandbox: str) -> None:
+        """See the Protocol: once what it is doing is done, it is replaced."""
+        for slot in self._slots:
+            if slot.sandbox == sandbox:
+                slot.retired = True
+
     def finish(self) -> None:
         """Begins nothing more. From a signal handler, too."""
         self._finishing = True
@@ -256,7 +262,7 @@ class LocalExecutor:
                 error=None,
                 reset=Reset(**reset) if reset else Reset("recreate", 0.0, why or ""),
                 seconds=now - began,
-                sandbox=slot.name,
+                sandbox=slot.sandbox,
                 purpose=task.purpose,
                 trace=base64.b64decode(trace, validate=True) if trace is not None else None,
                 times=times,
@@ -284,6 +290,9 @@ class LocalExecutor:
 
     def _next(self, slot: Slot) -> None:
         """Gives an idle sandbox something to do; one that has been used makes way where only a fresh one will do."""
+        if slot.retired:
+            self._replace(slot)
+            return
         if not self._finishing and self._queue:
             task = self._queue.popleft()
         elif not self._finishing and self._fresh and not slot.used:
@@ -350,7 +359,7 @@ class LocalExecutor:
                 error="\n\n".join(f"attempt {n}: {each}" for n, each in enumerate(attempts, 1)),
                 reset=Reset("recreate", 0.0, "the harness failed"),
                 seconds=seconds,
-                sandbox=slot.name,
+                sandbox=slot.sandbox,
                 purpose=task.purpose,
                 times=times,
             )

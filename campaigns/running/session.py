@@ -13,6 +13,7 @@ from typing import Protocol
 
 from campaigns.judging.bench import Bench
 from campaigns.judging.rejudging import rejudge
+from campaigns.judging.suspects import is_quiet
 from campaigns.record import ExperimentRecord, Purpose, Result
 from campaigns.running.executor import Executor, FailedAttempt, Task
 from campaigns.running.stopping import Stop, Tally
@@ -58,6 +59,11 @@ def due_confirmations(run: Run, policy: ConfirmPolicy | None) -> list[Task]:
     return [Task(planned, Purpose.CONFIRM) for planned in found for _ in range(policy.times - done[planned.id])]
 
 
+def _casts_doubt(record: ExperimentRecord) -> bool:
+    """Whether it is a golden run that shows something wrong with its sandbox."""
+    return record.planned.golden and record.verdict.state is State.JUDGED and not is_quiet(record.verdict)
+
+
 class Session:
     """Works on an open run. `stop` is listened to while it works; its rules count from here."""
 
@@ -93,7 +99,9 @@ class Session:
         self._stop.listen(executor.finish)
         try:
             for came in executor.run(tasks):
-                self._keep(came)
+                record = self._keep(came)
+                if record is not None and _casts_doubt(record):
+                    executor.retire(record.sandbox)
                 if (why := self._tally.reached(self._clock() - self._began)) is not None:
                     self._stop.ask(why)
         finally:
@@ -108,10 +116,11 @@ class Session:
         for identifier, why in rejudge(self._run).spoiled.items():
             self._view.note(f"{identifier} keeps its judgement: {why}")
 
-    def _keep(self, came: Result | FailedAttempt) -> None:
+    def _keep(self, came: Result | FailedAttempt) -> ExperimentRecord | None:
+        """The record of a result, if it is new."""
         with uninterrupted():  # what is stored is known to be, and comes only once
             if came is self._kept:
-                return
+                return None
             if isinstance(came, FailedAttempt):
                 if came.task.purpose is Purpose.PLANNED:  # a repeat's own record tells of both
                     self._run.add_failed_attempt(came.task.planned.id, came.error)
@@ -119,10 +128,11 @@ class Session:
                 self._kept = came
                 first = came.error.partition("\n")[0]
                 self._view.note(f"{came.task.planned.id} is tried again later, for the harness failed: {first}")
-            else:
-                record = self._store(came)
-                self._kept = came
-                self._view.finished(record, came.purpose)
+                return None
+            record = self._store(came)
+            self._kept = came
+            self._view.finished(record, came.purpose)
+            return record
 
     def _store(self, result: Result) -> ExperimentRecord:
         began = self._clock()

@@ -70,6 +70,8 @@ class Slot:
 
     not_before     EMPTY: no launch earlier than this
     failed_starts  in a row
+    lives          how many sandboxes there were, the one that is there among them
+    retired        nothing more is to run on this sandbox
     used           something has run on this sandbox
     pending        a result that waits for the fresh sandbox that its reset is
     heard          when the worker last said something
@@ -77,6 +79,8 @@ class Slot:
 
     name: str
     stage: Stage = Stage.EMPTY
+    lives: int = 0
+    retired: bool = False
     launched: outside.Launched | None = None
     not_before: float = 0.0
     failed_starts: int = 0
@@ -105,12 +109,18 @@ class Slot:
         descriptor = self.launched.process.stdout.fileno()
         os.set_blocking(descriptor, False)
         now = time.monotonic()
+        self.lives, self.retired = self.lives + 1, False
         self.stage, self.used, self.heard, self.deadline = Stage.STARTING, False, now, now + patience.start_s
         self._buffer.clear()
         self.says.clear()
         if self.pending is None:
             self.watch.enter("boot", now)
         return descriptor
+
+    @property
+    def sandbox(self) -> str:
+        """A name for the sandbox that is there, which none before it had."""
+        return f"{self.name}.{self.lives}"
 
     def lines(self) -> list[bytes] | None:
         """What the worker has said since, in whole lines; None once it has ended."""

@@ -72,6 +72,9 @@ class Engine:
     def close(self) -> None:
         pass
 
+    def retire(self, sandbox: str) -> None:
+        raise AssertionError(f"{sandbox} is retired")
+
     def unfinished(self) -> Iterator[Result | FailedAttempt]:
         return iter(())
 

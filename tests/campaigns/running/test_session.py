@@ -33,6 +33,7 @@ class StandIn:
     ) -> None:
         self.results, self.left, self.resists = results, left, resists
         self.closed = self.finishing = False
+        self.retired: list[str] = []
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Result | FailedAttempt]:
         for each in self.results:
@@ -47,6 +48,9 @@ class StandIn:
         self.closed = True
         if self.resists:
             raise ClusterError("a sandbox does not end")
+
+    def retire(self, sandbox: str) -> None:
+        self.retired.append(sandbox)
 
     def unfinished(self) -> Iterator[Result | FailedAttempt]:
         assert self.closed, "closing comes first: it moves what is pending"

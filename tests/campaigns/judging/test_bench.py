@@ -64,7 +64,7 @@ def test_a_classifier_that_raises_makes_an_error_with_its_traceback_and_never_no
     for each in golden_results():
         bench.record(each)
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a symptom divides by zero")
 
     with monkeypatch.context() as breaking:

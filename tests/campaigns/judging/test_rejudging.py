@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,6 +84,29 @@ def test_processes_judge_as_one_does(run: Run, processes: None) -> None:
     assert (summary.judged, len(summary.changes), told[-1]) == (11, 11, 11)
     bench = rejudging.bench_of(run)
     assert with_processes == {r.planned.id: bench.judged(r).verdict for r in run.records()}
+
+
+@pytest.mark.parametrize("worth", [1, 400])
+def test_what_golden_runs_as_they_are_judged_now_cast_doubt_on_is_inconclusive(
+    run: Run, monkeypatch: pytest.MonkeyPatch, worth: int
+) -> None:
+    monkeypatch.setattr(rejudging, "WORTH_PROCESSES", worth)
+    rejudge(run)
+    judged = next(each for each in run.records() if each.planned.rule and each.verdict.state is State.JUDGED)
+    judge_again(run, doubted)
+    states: list[State] = []
+
+    def suspects(records: Iterable[ExperimentRecord], verdict_of: Callable[[ExperimentRecord], Verdict]) -> object:
+        states.extend(verdict_of(each).state for each in records if each.planned.golden)
+        return {judged.planned.id: "it smells"}
+
+    monkeypatch.setattr(rejudging, "suspects", suspects)
+    rejudge(run)
+    now = latest(run)
+    assert states == [State.JUDGED] * 5
+    verdict = now.pop(judged.planned.id)
+    assert (verdict.state, verdict.reasons[0]) == (State.INCONCLUSIVE, "unclean start, perhaps: it smells")
+    assert [each.state for each in now.values()].count(State.JUDGED) >= 9
 
 
 def test_repeats_are_judged_again_too(run: Run) -> None:

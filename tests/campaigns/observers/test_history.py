@@ -134,3 +134,35 @@ def test_a_history_whose_etcd_dies_is_blind_and_says_so(tmp_path: Path) -> None:
         with pytest.raises(ClusterError):
             keyspace.revision()
         keyspace.close()
+
+
+SLICE = "/registry/endpointslices/default/web-x"
+
+
+@pytest.mark.parametrize(
+    ("stored", "key", "path", "value", "renamed"),
+    [
+        ("pod", "/registry/pods/default/web", "metadata.name", b"wax", True),
+        ("pod", "/registry/pods/default/web", "metadata.namespace", b"defaulu", True),
+        ("pod", "/registry/pods/default/web", "spec.nodeName", b"node-9", False),
+        ("endpointslice", SLICE, "metadata.labels[kubernetes.io/service-name]", b"wax", True),
+        ("lease", "/registry/leases/kube-node-lease/node-1", "metadata.name", b"wax", False),
+    ],
+)
+def test_an_object_that_is_stored_as_another_than_before_is_told(
+    keyspace: KeySpace, history: History, stored: str, key: str, path: str, value: bytes, renamed: bool
+) -> None:
+    before = golden(stored)
+    keyspace.write({key: before}, [])
+    keyspace.write({key: replace(before, locate(before, path), value)}, [])
+    keyspace.write({key: before}, [])
+    assert caught_up(history).renamed() == ((key,) if renamed else ())
+
+
+def test_what_is_deleted_and_made_anew_or_can_not_be_read_is_not_renamed(keyspace: KeySpace, history: History) -> None:
+    (key, value), (_, other) = pod(1), pod(2)
+    keyspace.write({key: value}, [])
+    keyspace.write({}, [key])
+    keyspace.write({key: other}, [])
+    keyspace.write({key: b"\xff broken"}, [])
+    assert caught_up(history).renamed() == ()

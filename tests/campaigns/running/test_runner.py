@@ -112,6 +112,19 @@ def test_results_come_in_order_with_what_the_worker_saw(make: Make, told: Told) 
     assert states[:3] == ["starting", "starting nothing", "driving: golden run"] and states[-1] == "idle"
 
 
+def test_a_retired_sandbox_ends_what_it_does_and_makes_way(make: Make) -> None:
+    executor, names = make(), []
+    for result in executor.run(planned(*["ok"] * 6)):
+        assert isinstance(result, Result) and result.reset is not None and result.reset.rung == "rollback"
+        names.append(result.sandbox)
+        if len(names) == 2:
+            executor.retire(result.sandbox)
+            executor.retire("run-1-9.9")
+    first = f"run-{os.getpid()}-1.1"
+    assert names[0] == names[1] == first, "nothing else"
+    assert names[-1] == f"run-{os.getpid()}-1.2" and names.count(first) <= 4, "one may be under way, one be done"
+
+
 def test_several_sandboxes_share_the_plan(make: Make, told: Told) -> None:
     results = list(make(parallel=3).run(planned(*["ok"] * 9)))
     assert sorted(result.planned.id for result in results) == [f"g{n}" for n in range(9)]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from campaigns.judging.bench import Bench
+from campaigns.planning.plan import plan
 from campaigns.record import ExperimentRecord, PlannedExperiment, Purpose, Result
 from campaigns.running.executor import Executor, FailedAttempt, Task
 from campaigns.running.host import Host, available_bytes
@@ -17,8 +19,8 @@ from campaigns.spec.policies import ConfirmPolicy, StopRules
 from campaigns.store import Run, create_run
 from classifiers.verdict import OrchestratorFailure, State, Verdict
 from injector.errors import ClusterError
-from tests.builders import faulty, goldens
-from tests.campaigns.builders import SPEC, record, small_plan
+from tests.builders import faulty, goldens, pods
+from tests.campaigns.builders import SPEC, record, small_plan, spec
 
 
 class StandIn:
@@ -206,3 +208,15 @@ def test_the_host_is_told_with_what_it_really_has() -> None:
     host = Host.this()
     assert host.cores >= 1 and host.kernel and host.python.startswith("3.")
     assert 0 < available_bytes() <= host.memory_bytes
+
+
+@pytest.mark.parametrize(("pods_seen", "retired"), [(6, []), (5, ["s"])])
+def test_the_sandbox_of_a_golden_run_in_which_something_was_wrong_is_used_no_more(
+    tmp_path: Path, view: View, pods_seen: int, retired: list[str]
+) -> None:
+    with create_run(tmp_path / "six", SPEC, plan(spec(golden=6)), {}) as run:
+        planned = [each for each in run.plan.experiments if each.golden]
+        seen = [*goldens(5), replace(goldens(6)[5], pods=pods(pods_seen))]
+        executor = StandIn([replace(result(p), observation=o) for p, o in zip(planned, seen, strict=True)])
+        session(run, view).work(executor, [])
+        assert (len(run.finished_ids()), executor.retired) == (6, retired)

@@ -11,7 +11,7 @@ import pytest
 
 from campaigns.clusters.keyspace import KeySpace, Stored
 from campaigns.clusters.sandbox import reset
-from campaigns.clusters.sandbox.reset import Baseline, NodeState, differences, node_state, rollback
+from campaigns.clusters.sandbox.reset import LEADERS, Baseline, NodeState, differences, node_state, rollback
 from injector.codec import encode_value, locate, replace, to_tree
 from injector.errors import ClusterError
 from tests.injector.stored import golden
@@ -85,6 +85,28 @@ def test_rollback_restores_the_key_space_and_tells_what_it_compared(keyspace: Ke
     found = {key: each.value for key, each in keyspace.dump().items()}
     assert found == {"/registry/a": b"1", "/registry/b": b"1", LEASE: RENEWED}
     assert proof == "3 keys equal to the baseline after 1 rounds; 1 nodes clean"
+
+
+def test_what_was_stopped_starts_once_and_only_when_every_key_is_in_place(keyspace: KeySpace) -> None:
+    keyspace.write({"/registry/a": b"1"}, [])
+    baseline = Baseline(keyspace.dump(), NODES)
+    keyspace.write({"/registry/a": b"2", **{f"/registry/new-{n}": b"1" for n in range(200)}}, [])
+    found: list[dict[str, bytes]] = []
+
+    def start() -> None:
+        found.append({key: each.value for key, each in keyspace.dump().items()})
+        keyspace.write({"/registry/new": b"of who starts"}, [])
+
+    rollback(keyspace, baseline, clean, start=start, within_s=5)
+    assert found == [{"/registry/a": b"1"}]
+    assert "/registry/new" not in keyspace.dump()
+
+
+def test_leases_of_leaders_are_theirs(keyspace: KeySpace) -> None:
+    leases = dict.fromkeys(LEADERS.values(), golden("lease"))
+    before, now = stored(leases), stored(dict.fromkeys(leases, OTHER_HOLDER), 2)
+    assert differences(before, now) == ({}, [])
+    assert differences(before, {}) == ({}, [])
 
 
 def test_rollback_waits_until_the_nodes_are_clean_too(keyspace: KeySpace) -> None:

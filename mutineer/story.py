@@ -16,10 +16,10 @@ from campaigns.store import Repeat
 from classifiers.golden import Baseline
 from classifiers.observation import Observation
 from classifiers.propagation import Propagation
-from classifiers.verdict import OrchestratorFailure, Sign, State, Verdict
+from classifiers.verdict import OrchestratorFailure, State, Verdict
 from injector.rules import Firing
 from mutineer.report.hexdump import Piece, compare
-from mutineer.report.sentences import change_of, evidence_of, what_was_done
+from mutineer.report.sentences import change_of, evidence_of, shown_sign, what_was_done
 
 __all__ = ["SEVERITY", "story"]
 
@@ -60,7 +60,8 @@ def story(
     if went_on is not None:
         parts += [_heading("How far"), *(_indented(Text(words)) for words in _went_on(went_on))]
     if record.verdict.detected:
-        parts += [_heading("Kubernetes told"), *(_indented(Text(_sign(each))) for each in record.verdict.detected)]
+        told_by = (_indented(Text(shown_sign(each))) for each in record.verdict.detected)
+        parts += [_heading("Kubernetes told"), *told_by]
     if observation is not None and (unseen := (*observation.blind, *observation.missing)):
         parts += [_heading("Not seen"), *(_indented(Text(words)) for words in unseen)]
     if record.incidents:
@@ -94,12 +95,6 @@ def _went_on(found: Propagation) -> Iterator[str]:
         how = "its object was deleted" if healed.gone else "it was put right"
         who = f" by {healed.by}" if healed.by else ""
         yield f"{healed.at_s:.1f} s  {how}{who}, {healed.after_s:.1f} s after the fault"
-
-
-def _sign(sign: Sign) -> str:
-    at = f"{sign.at_s:.1f} s  " if sign.at_s is not None else ""
-    rule = f" ({sign.alert}{', which pages' if sign.pages else ''}, if it stays so)" if sign.alert else ""
-    return f"{at}{sign.means} {sign.component}: {sign.why}{rule}"
 
 
 def _headline(record: ExperimentRecord) -> Text:

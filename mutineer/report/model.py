@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from campaigns.judging.shares import DIMENSIONS, PAPER, Base, Group, caveats, in_words, rows
 from campaigns.record import ExperimentRecord, Reset
 from campaigns.redaction import holds_secret
 from classifiers.observation import CanaryRecord, Observation
-from classifiers.verdict import Activation, OrchestratorFailure, State
+from classifiers.verdict import Activation, OrchestratorFailure, State, Verdict
 from failure_db.catalogue import Incident
 from injector.rules import Firing, Rule
 from mutineer.report.figures import (
@@ -29,7 +30,15 @@ from mutineer.report.figures import (
     wilson,
 )
 from mutineer.report.hexdump import Comparison, compare
-from mutineer.report.sentences import change_of, evidence_of, fate_of, shown_parameters, target_name, what_was_done
+from mutineer.report.sentences import (
+    change_of,
+    evidence_of,
+    fate_of,
+    shown_parameters,
+    shown_sign,
+    target_name,
+    what_was_done,
+)
 from mutineer.report.timeline import Timeline, draw
 
 __all__ = [
@@ -41,6 +50,7 @@ __all__ = [
     "Portion",
     "RunMetadata",
     "RunReport",
+    "ShareTable",
     "build_report",
 ]
 
@@ -156,9 +166,20 @@ class ExperimentView:
     notes: tuple[tuple[str, tuple[str, ...]], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ShareTable:
+    """Shares estimated for the population that a sample was drawn from. `rows` are (label, experiments, faults that
+    they stand for, one share a column, in words); `paper`: its shares, a column each; `caveats`: what it can't tell."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, int, str, tuple[str, ...]], ...]
+    paper: tuple[str, ...]
+    caveats: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
-    """The whole report."""
+    """The whole report. `shares` is None where the plan is no sample, or none fired."""
 
     meta: RunMetadata
     headline: str
@@ -166,6 +187,7 @@ class RunReport:
     funnel: tuple[Portion, ...]
     outcomes: tuple[Portion, ...]
     tables: tuple[CrossTable, ...]
+    shares: ShareTable | None
     experiments: tuple[ExperimentView, ...]
     golden: tuple[GoldenTable, ...]
     limits: tuple[str, ...]
@@ -176,11 +198,12 @@ def build_report(
     records: Sequence[ExperimentRecord],
     incidents: Mapping[str, Incident],
     *,
+    populations: Mapping[str, int] | None = None,
     whole: Callable[[ExperimentRecord], ExperimentRecord] = lambda record: record,
 ) -> RunReport:
-    """`records` in the order in which they are to be shown; `incidents` by id, for titles and sources. Where records
-    come with nothing of their observations but the firings, `whole` gives one with all of it: it is asked for one after
-    the other."""
+    """`records` in the order in which they are to be shown; `incidents` by id, for titles and sources; `populations`:
+    stratum → how many faults it has, if the plan is a sample. Where records come with nothing of their observations but
+    the firings, `whole` gives one with all of it: it is asked for one after the other."""
     golden = [record for record in records if record.planned.golden]
     faults = [record for record in records if not record.planned.golden]
     tables = golden_tables(map(whole, golden))
@@ -192,6 +215,7 @@ def build_report(
         funnel=_funnel(meta, faults),
         outcomes=_outcomes(faults),
         tables=_tables(faults),
+        shares=_shares(faults, populations or {}),
         experiments=tuple(
             _experiment(whole(record), record.planned.rule, medians.get(record.planned.workload, {}), incidents)
             for record in faults
@@ -286,6 +310,21 @@ def _tables(faults: Sequence[ExperimentRecord]) -> tuple[CrossTable, ...]:
     )
 
 
+def _shares(faults: Sequence[ExperimentRecord], populations: Mapping[str, int]) -> ShareTable | None:
+    found = rows(faults, populations, DIMENSIONS["role"], Base.FIRED) if populations else ()
+    if not found:
+        return None
+    return ShareTable(
+        columns=tuple(Group),
+        rows=tuple(
+            (row.name, row.experiments, f"{row.population:,.0f}", tuple(in_words(row.shares[g]) for g in Group))
+            for row in found
+        ),
+        paper=tuple(f"{PAPER[group] * 100:.0f} %" if group in PAPER else "" for group in Group),
+        caveats=tuple(caveats(faults, populations, Base.FIRED)),
+    )
+
+
 def _model(record: ExperimentRecord) -> str:
     return record.planned.rule.model if record.planned.rule else ""
 
@@ -323,7 +362,7 @@ def _experiment(
         firings=tuple(_firing(firing) for firing in firings),
         timeline=draw(seen, golden) if seen else None,
         canary=seen.canary if seen else None,
-        notes=_notes(seen) if seen else (),
+        notes=_notes(seen, verdict) if seen else (),
     )
 
 
@@ -347,7 +386,7 @@ def _evidence(firing: Firing) -> list[str]:
     return [said[topic].format(words) for topic, words in evidence_of(firing)]
 
 
-def _notes(seen: Observation) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _notes(seen: Observation, verdict: Verdict) -> tuple[tuple[str, tuple[str, ...]], ...]:
     unhealthy = tuple(
         f"{c.name}: {'alive' if c.alive else 'not running at the end'}, restarts: {c.restarts}"
         + (", not ready at the end" if c.ready is False else "")
@@ -362,9 +401,11 @@ def _notes(seen: Observation) -> tuple[tuple[str, tuple[str, ...]], ...]:
     )
     topics = (
         ("What the API told the user", seen.user_errors),
+        ("What Kubernetes itself told", tuple(map(shown_sign, verdict.detected))),
         ("Components that were not well", unhealthy),
         ("Objects of the workload", counts),
         ("Objects that could not be decoded", seen.undecodable),
+        ("Objects that were stored as another one", seen.renamed),
         ("Caps of the host guard that were hit", seen.caps),
         ("What could not be seen", (*seen.blind, *seen.missing)),
         ("Messages that almost matched", misses),
@@ -378,7 +419,10 @@ def _limits(
     judged = _judged(faults)
     said = []
     if meta.sampled:
-        said.append("The plan is a random sample. The shares here are plain counts without the strata's weights.")
+        said.append(
+            "The plan is a random sample. Only the estimates, which have intervals, have the strata's weights: all "
+            "other shares are plain counts."
+        )
     else:
         said.append(
             "The experiments were chosen because they differ, not drawn at random: the percentages describe this list "

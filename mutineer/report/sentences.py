@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 from campaigns.redaction import holds_secret, is_secret_rule
+from classifiers.verdict import Sign
 from injector.rules import Firing, JSONValue, Rule
 from injector.targets import Channel, Target, is_told
 
@@ -16,6 +17,7 @@ __all__ = [
     "fate_of",
     "object_name",
     "shown_parameters",
+    "shown_sign",
     "shown_value",
     "target_name",
     "what_was_done",
@@ -151,3 +153,10 @@ def shown_parameters(rule: Rule) -> Mapping[str, str]:
     """The fault model's parameters, as shown."""
     hidden = is_secret_rule(rule)
     return {name: shown_value(value, hidden=hidden) for name, value in sorted(rule.parameters.items())}
+
+
+def shown_sign(sign: Sign) -> str:
+    """What Kubernetes itself told, when, and who would have been paged for it."""
+    at = f"{sign.at_s:.1f} s  " if sign.at_s is not None else ""
+    rule = f" ({sign.alert}{', which pages' if sign.pages else ''}, if it stays so)" if sign.alert else ""
+    return f"{at}{sign.means} {sign.component}: {sign.why}{rule}"

@@ -48,7 +48,10 @@ def read_report(run: Run) -> RunReport:
         sampled=known.get("sampled") is True,
     )
     incidents = {incident.id: incident for incident in load()}
-    return build_report(meta, records, incidents, whole=lambda slim: run.record(slim.planned.id) or slim)
+    populations = {stratum.name: stratum.population for stratum in run.plan.strata}
+    return build_report(
+        meta, records, incidents, populations=populations, whole=lambda slim: run.record(slim.planned.id) or slim
+    )
 
 
 def _slim(record: ExperimentRecord) -> ExperimentRecord:

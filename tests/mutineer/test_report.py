@@ -17,6 +17,7 @@ import pytest
 
 from campaigns.record import ExperimentRecord, IncidentMatch
 from classifiers.observation import CanaryRecord
+from classifiers.verdict import Means, Sign
 from injector.rules import Rule
 from injector.targets import Target
 from mutineer.report import Deviation, build_report, render
@@ -262,3 +263,29 @@ def luminance(colour: str) -> float:
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_a_sample_has_estimates_for_its_population_and_a_chosen_list_has_none() -> None:
+    records = [
+        dataclasses.replace(each, planned=dataclasses.replace(each.planned, stratum="all"))
+        for each in quickstart_records()
+    ]
+    chosen, sampled = (
+        build_report(metadata(), records, INCIDENTS, populations=populations) for populations in ({}, {"all": 9000})
+    )
+    assert chosen.shares is None and "Estimated for all faults" not in render(chosen)
+    assert sampled.shares is not None and sampled.shares.rows[-1][0] == "all"
+    assert sampled.shares.rows[-1][2] == "9,000" and sampled.shares.paper[0] == "3 %"
+    assert "Estimated for all faults" in render(sampled)
+
+
+def test_what_kubernetes_itself_told_is_among_the_notes() -> None:
+    told = {"at_s": 2.5, "alert": "etcdMembersDown", "pages": True}
+    sign = Sign(component="etcd", means=Means.CRASH, why="it ended once", **told)  # type: ignore[arg-type]
+    record = service_selector()
+    detected = dataclasses.replace(record, verdict=dataclasses.replace(record.verdict, detected=(sign,)))
+    (view,) = build_report(metadata(), [detected], INCIDENTS).experiments
+    notes = dict(view.notes)
+    assert notes["What Kubernetes itself told"] == (
+        "2.5 s  crash etcd: it ended once (etcdMembersDown, which pages, if it stays so)",
+    )

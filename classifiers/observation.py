@@ -23,6 +23,7 @@ __all__ = [
     "ComponentSample",
     "ComponentSeries",
     "EventRecord",
+    "Handled",
     "LogErrors",
     "MetricChange",
     "Observation",
@@ -52,6 +53,25 @@ class Write:
     operation: str
     size_bytes: int
     decodable: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handled:
+    """What the API would still do, at the end, with an object that a fault was in: asked by dry runs, which change
+    nothing. `read`, `update` (with what was read) and `delete` are "" where it would, else its words. `decodable`: by
+    this project's codec, from what is stored."""
+
+    key: str
+    identity: str
+    decodable: bool
+    read: str = ""
+    update: str = ""
+    delete: str = ""
+
+    @property
+    def invalid(self) -> bool:
+        """It can be decoded, and could not be written back as it is."""
+        return self.decodable and not self.read and bool(self.update)
 
 
 class ProbeKind(StrEnum):
@@ -233,6 +253,7 @@ class Observation:
     unclean         what was not as in the baseline when the experiment started, in words
     undecodable     keys that could not be decoded at the end, though they could at r0 or were written since
     renamed         keys of objects that were stored as another one than before, by name, namespace or Service
+    handled         what could still be done, at the end, with what a fault was in and is still there
     components      those of the control plane and the nodes, and kube-system's workloads (`kube-system/coredns`)
     over_time       components of which one could be looked at each second
     metrics, log_errors    nothing where the cluster has no way to ask for them
@@ -261,6 +282,7 @@ class Observation:
     blind: tuple[str, ...] = ()
     undecodable: tuple[str, ...] = ()
     renamed: tuple[str, ...] = ()
+    handled: tuple[Handled, ...] = ()
     unclean: tuple[str, ...] = ()
     load: Mapping[str, float] = field(default_factory=dict)
     events: tuple[EventRecord, ...] = ()

@@ -19,7 +19,7 @@ from classifiers.propagation import Propagation
 from classifiers.verdict import OrchestratorFailure, State, Verdict
 from injector.rules import Firing
 from mutineer.report.hexdump import Piece, compare
-from mutineer.report.sentences import change_of, evidence_of, shown_sign, what_was_done
+from mutineer.report.sentences import change_of, evidence_of, shown_handled, shown_sign, what_was_done
 
 __all__ = ["SEVERITY", "story"]
 
@@ -62,6 +62,8 @@ def story(
     if record.verdict.detected:
         told_by = (_indented(Text(shown_sign(each))) for each in record.verdict.detected)
         parts += [_heading("Kubernetes told"), *told_by]
+    if observation is not None and observation.handled:
+        parts += [_heading("Its object"), *(_indented(Text(shown_handled(each))) for each in observation.handled)]
     if observation is not None and (unseen := (*observation.blind, *observation.missing)):
         parts += [_heading("Not seen"), *(_indented(Text(words)) for words in unseen)]
     if record.incidents:

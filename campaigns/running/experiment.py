@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from campaigns.clusters.keyspace import KeySpace, Stored
@@ -28,6 +29,7 @@ from campaigns.observers.logs import AuditReader, LogReader
 from campaigns.observers.metrics import MetricsReader
 from campaigns.observers.observer import Observer, watching
 from campaigns.observers.system import system_components
+from campaigns.observers.volatile import is_volatile
 from campaigns.record import Limits
 from campaigns.redaction import is_secret_rule
 from campaigns.running.consumption import later_writes
@@ -35,17 +37,20 @@ from campaigns.running.end_state import EndState
 from campaigns.workloads import Workload
 from campaigns.workloads.driving import drive, learn
 from campaigns.workloads.goals import all_hold, missing
+from campaigns.workloads.steps import ObjectName
 from campaigns.workloads.user import FIELD_MANAGER, User
-from classifiers.observation import CanaryRecord, ComponentHealth, Observation, ProbeSeries
+from classifiers.observation import CanaryRecord, ComponentHealth, Handled, Observation, ProbeSeries
 from classifiers.trace import Trace, trace_to_bytes
 from injector.at_rest import AtRest
 from injector.channels.control import ForwarderClient
 from injector.channels.listening import in_words
 from injector.channels.recording import Recorded
+from injector.codec.table import shipped_table
 from injector.conditions import parse_condition
 from injector.errors import ClusterError, FaultError
+from injector.identity import Identified, kind_of_key
 from injector.rules import Firing, NearMiss, Rule
-from injector.targets import Channel
+from injector.targets import Channel, is_told
 
 __all__ = ["Experiment"]
 
@@ -53,6 +58,9 @@ __all__ = ["Experiment"]
 _COME_BACK_S = 5.0
 """A crashed component is started again at once and needs about 3 s (kube-apiserver) to serve: what is back by then
 was a crash, not an outage."""
+
+
+_STATUS = re.compile(r"(: HTTP \d+).*", re.DOTALL)
 
 
 class Experiment:
@@ -200,6 +208,7 @@ class Experiment:
             self._phase("collecting")
             ended_s = self._now_s()  # what follows takes longer the worse the cluster is, and tells nothing more
         self._collect_firings()
+        handled = tuple(self._handled(history, user))
         blind, unseen = self._catch_up(history)
         assert self._trace is not None
         self._firings = tuple(self._followed(firing, history) for firing in self._firings)
@@ -227,6 +236,7 @@ class Experiment:
             unclean=self._unclean,
             undecodable=history.undecodable(),
             renamed=history.renamed(),
+            handled=handled,
             events=events,
             missing=(*unseen, *((unread,) if unread else ())),
         )
@@ -363,6 +373,29 @@ class Experiment:
             self._firings = (dataclasses.replace(firing, consumed=said),)
         self._firings = tuple(dataclasses.replace(f, at_s=round(f.at_s - self._began, 6)) for f in self._firings)
 
+    def _handled(self, history: History, user: User) -> Iterator[Handled]:
+        """Asks what can still be done with each stored object that a fault was in. After `_collect_firings`: what the
+        fault would do to these requests is nobody's business."""
+        for key in dict.fromkeys(f.key for f in self._firings if not is_told(f.operation) and not is_volatile(f.key)):
+            stored = history.get(key)
+            if stored is None:
+                continue
+            place = kind_of_key(key)
+            name = ObjectName(_version(stored.who), stored.who.kind, place.namespace, place.name)
+            secret = self._rule is not None and is_secret_rule(self._rule)
+            read, update, delete = (
+                _STATUS.sub(r"\1", words) if secret else words  # a refusal may quote what it refuses
+                for words in user.dry_run(name)
+            )
+            yield Handled(
+                key=key,
+                identity=stored.who.identity,
+                decodable=stored.tree is not None,
+                read=read,
+                update=update,
+                delete=delete,
+            )
+
     def _followed(self, firing: Firing, history: History) -> Firing:
         """The firing with what later writes made of the wrong value."""
         path = firing.field or (self._rule.target.field if self._rule is not None else None)
@@ -371,6 +404,14 @@ class Experiment:
         except ClusterError:  # an etcd that does not answer is the components' to tell
             return firing
         return dataclasses.replace(firing, consumed=(*firing.consumed, *later))
+
+
+def _version(who: Identified) -> str:
+    """The group and version to ask for: of one that can't be decoded, the first that the field table has."""
+    if who.api_version:
+        return who.api_version
+    kinds = shipped_table().kinds()
+    return next((v for v, kind in kinds if kind == who.kind and v.rpartition("/")[0] == who.group), "v1")
 
 
 def _still(keyspace: KeySpace) -> tuple[int, Mapping[str, Stored]]:

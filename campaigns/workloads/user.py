@@ -69,6 +69,28 @@ class User:
         body: JSONValue = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         return self._ask("DELETE", target, _JSON, body)
 
+    def dry_run(self, target: ObjectName) -> tuple[str, str, str]:
+        """Whether an object can be read, written back as it is, and deleted, by dry runs that change nothing: for each
+        "", or why not, in words. What was told meanwhile is not the user's, and not among `told`."""
+        told, self.told = self.told, []
+        try:
+            path = self._collection(target)
+            if path is None:
+                (why,) = self.told
+                return why, why, why
+            path, what = f"{path}/{quote(target.name)}", _what(target)
+            read = self._send("GET", path, what, _JSON, None)
+            if read is None and ": no answer (" in self.told[-1]:
+                return self.told[-1], self.told[-1], self.told[-1]
+            cannot_read = self.told.pop() if read is None else ""
+            cannot_update = cannot_read
+            if read is not None and self._send("PUT", f"{path}?dryRun=All", what, _JSON, json.loads(read)) is None:
+                cannot_update = self.told.pop()
+            deleted = self._send("DELETE", f"{path}?dryRun=All", what, _JSON, None)
+            return cannot_read, cannot_update, self.told.pop() if deleted is None else ""
+        finally:
+            self.told = told
+
     def _ask(
         self,
         method: str,
@@ -80,20 +102,25 @@ class User:
         subresource: str = "",
         query: str = "",
     ) -> bool:
-        what = f"{target.kind} {target.name}"
-        if (target.api_version, target.kind) not in self._resources and not self._discover(target.api_version, what):
+        if (path := self._collection(target)) is None:
             return False
-        resource = self._resources.get((target.api_version, target.kind))
-        if resource is None:
-            self.told.append(f"{what}: the API has no kind {target.kind} in {target.api_version}")
-            return False
-        plural, namespaced = resource
-        place = f"/namespaces/{target.namespace or 'default'}" if namespaced else ""
-        path = f"{_root(target.api_version)}{place}/{plural}"
         path += "" if collection else f"/{quote(target.name)}"
         path += f"/{subresource}" if subresource else ""
         manager = "" if method == "DELETE" else f"?fieldManager={FIELD_MANAGER}{query}"
-        return self._send(method, path + manager, what, content_type, body) is not None
+        return self._send(method, path + manager, _what(target), content_type, body) is not None
+
+    def _collection(self, target: ObjectName) -> str | None:
+        """The path of all objects of its kind and namespace; None if the API does not tell, which is told."""
+        what = _what(target)
+        if (target.api_version, target.kind) not in self._resources and not self._discover(target.api_version, what):
+            return None
+        resource = self._resources.get((target.api_version, target.kind))
+        if resource is None:
+            self.told.append(f"{what}: the API has no kind {target.kind} in {target.api_version}")
+            return None
+        plural, namespaced = resource
+        place = f"/namespaces/{target.namespace or 'default'}" if namespaced else ""
+        return f"{_root(target.api_version)}{place}/{plural}"
 
     def _discover(self, api_version: str, what: str) -> bool:
         if (answer := self._send("GET", _root(api_version), what, _JSON, None)) is None:
@@ -128,6 +155,10 @@ class User:
         if warning := response.headers.get("Warning"):
             self.told.append(f"{what}: warning {warning}")
         return content
+
+
+def _what(target: ObjectName) -> str:
+    return f"{target.kind} {target.name}"
 
 
 def _root(api_version: str) -> str:

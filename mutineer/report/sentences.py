@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from campaigns.redaction import holds_secret, is_secret_rule
+from classifiers.observation import Handled
 from classifiers.verdict import Sign
 from injector.rules import Firing, JSONValue, Rule
 from injector.targets import Channel, Target, is_told
@@ -16,6 +17,7 @@ __all__ = [
     "evidence_of",
     "fate_of",
     "object_name",
+    "shown_handled",
     "shown_parameters",
     "shown_sign",
     "shown_value",
@@ -160,3 +162,19 @@ def shown_sign(sign: Sign) -> str:
     at = f"{sign.at_s:.1f} s  " if sign.at_s is not None else ""
     rule = f" ({sign.alert}{', which pages' if sign.pages else ''}, if it stays so)" if sign.alert else ""
     return f"{at}{sign.means} {sign.component}: {sign.why}{rule}"
+
+
+def shown_handled(handled: Handled) -> str:
+    """What could still be done with an object, and what not."""
+    answers = (("read", handled.read), ("written back", handled.update), ("deleted", handled.delete))
+    can = [what for what, why in answers if not why]
+    told = dict.fromkeys(why for _, why in answers if why)
+    refused = [f"could not be {_listed((w for w, why in answers if why == words), 'or')}: {words}" for words in told]
+    state = "" if handled.decodable else "can't be decoded; "
+    could = [f"could be {_listed(can, 'and')}"] if can else []
+    return f"{handled.identity}: {state}{'; '.join([*refused, *could])}"
+
+
+def _listed(words: Iterable[str], joint: str) -> str:
+    *first, last = words
+    return f"{', '.join(first)} {joint} {last}" if first else last

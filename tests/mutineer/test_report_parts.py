@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from campaigns.redaction import holds_secret, is_secret_rule
-from classifiers.observation import ProbeSample, ProbeSeries
+from classifiers.observation import Handled, ProbeSample, ProbeSeries
 from classifiers.verdict import Activation, OrchestratorFailure
 from injector.rules import Firing, Rule, Told
 from injector.targets import Channel, Target
 from mutineer.report.figures import Share, cross_table, golden_medians, golden_tables, role_label, wilson
 from mutineer.report.hexdump import MAX_LINES, Line, Piece, compare
-from mutineer.report.sentences import change_of, shown_parameters, shown_value, target_name, what_was_done
+from mutineer.report.sentences import (
+    change_of,
+    shown_handled,
+    shown_parameters,
+    shown_value,
+    target_name,
+    what_was_done,
+)
 from mutineer.report.timeline import draw
 from tests.mutineer.report_builders import (
     experiment,
@@ -278,3 +286,25 @@ def test_a_message_fault_has_the_role_of_a_whole_message() -> None:
         verdict=judged(OrchestratorFailure.NONE, activation=Activation.FIRED),
     )  # fmt: skip
     assert role_label(record) == "whole message"
+
+
+REFUSED = "Pod web: HTTP 422 spec: Invalid value"
+
+
+@pytest.mark.parametrize(
+    ("handled", "said", "invalid"),
+    [
+        ({}, "could be read, written back and deleted", False),
+        ({"update": REFUSED}, f"could not be written back: {REFUSED}; could be read and deleted", True),
+        (
+            {"decodable": False, "read": "HTTP 500", "update": "HTTP 500", "delete": "HTTP 500 too"},
+            "can't be decoded; could not be read or written back: HTTP 500; could not be deleted: HTTP 500 too",
+            False,
+        ),
+        ({"read": "no answer", "update": "no answer", "delete": "no answer"},
+         "could not be read, written back or deleted: no answer", False),
+    ],
+)  # fmt: skip
+def test_what_can_still_be_done_with_an_object_is_told(handled: dict[str, Any], said: str, invalid: bool) -> None:
+    seen = Handled(**{"key": "/registry/pods/default/web", "identity": "Pod/default/web", "decodable": True, **handled})
+    assert (shown_handled(seen), seen.invalid) == (f"Pod/default/web: {said}", invalid)

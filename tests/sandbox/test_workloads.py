@@ -13,6 +13,7 @@ import pytest
 from campaigns.assets import Assets
 from campaigns.record import ExperimentRecord
 from campaigns.store import open_run
+from classifiers.observation import Handled
 from classifiers.verdict import OrchestratorFailure, State
 from tests.sandbox.test_campaign import mutineer
 
@@ -96,3 +97,5 @@ def test_the_request_that_scales_is_known_as_the_user_s_own(run: Path) -> None:
     (firing,) = record.observation.firings
     assert (firing.actor, firing.field_before, firing.field_after) == ("mutineer-user", 4, 12)
     assert record.reset is not None and record.reset.rung == "rollback"
+    (handled,) = record.observation.handled
+    assert handled == Handled(key=firing.key, identity="Deployment/default/web", decodable=True), "twelve is as good"

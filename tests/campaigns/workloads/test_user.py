@@ -61,16 +61,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.came.append((self.command, self.path, json.loads(body)))
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.came.append((self.command, self.path, json.loads(body) if body else None))
         self.server.types.append(self.headers["Content-Type"])
         self._answer(self.server.answers.pop(0))
 
-    do_PATCH = do_DELETE = do_POST  # noqa: N815 - http.server's names
+    do_PATCH = do_DELETE = do_PUT = do_POST  # noqa: N815 - http.server's names
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
         resources = KINDS.get(self.path)
+        if resources is None and self.server.answers:
+            self._answer(self.server.answers.pop(0))
+            return
         self._answer((200, {}, json.dumps({"resources": resources}).encode()) if resources else (404, {}, b"none"))
 
     def _answer(self, answer: tuple[int, dict[str, str], bytes] | None) -> None:
@@ -241,3 +244,45 @@ def test_an_api_with_another_authoritys_certificate_is_not_trusted(tmp_path: Pat
 )  # fmt: skip
 def test_a_pod_is_ready_if_its_status_says_so_and_it_is_not_being_deleted(pod: dict[str, Any], ready: bool) -> None:
     assert is_ready(pod) is ready
+
+
+STORED = {"kind": "Deployment", "spec": {"replicas": -1}}
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([(200, {}, json.dumps(STORED).encode()), OK, OK], ("", "", "")),
+        (
+            [(200, {}, json.dumps(STORED).encode()), (422, {}, status("spec.replicas: Invalid value: -1")), OK],
+            ("", "Deployment web: HTTP 422 spec.replicas: Invalid value: -1", ""),
+        ),
+        (
+            [(500, {}, status("unable to decode")), (500, {}, status("unable to decode, too"))],
+            (
+                "Deployment web: HTTP 500 unable to decode",
+                "Deployment web: HTTP 500 unable to decode",
+                "Deployment web: HTTP 500 unable to decode, too",
+            ),
+        ),
+    ],
+)
+def test_a_dry_run_tells_what_could_be_done_with_an_object_and_changes_nothing(
+    tmp_path: Path, answers: list[tuple[int, dict[str, str], bytes]], expected: tuple[str, str, str]
+) -> None:
+    with standing_in(tmp_path, *answers) as (server, kubeconfig), user(kubeconfig) as asking:
+        asking.told.append("of the user")
+        assert asking.dry_run(WEB) == expected
+        assert asking.told == ["of the user"]
+        assert server.asked[-1] == "/apis/apps/v1/namespaces/default/deployments/web"
+        assert all(path.endswith("/deployments/web?dryRun=All") for _, path, _ in server.came)
+        assert [body for method, _, body in server.came if method == "PUT"] in ([], [STORED])
+
+
+def test_where_nobody_answers_a_dry_run_asks_once(tmp_path: Path) -> None:
+    with standing_in(tmp_path, None) as (server, kubeconfig), user(kubeconfig) as asking:
+        read, update, delete = asking.dry_run(WEB)
+        assert read == update == delete and read.startswith("Deployment web: no answer (")
+        assert server.came == []
+        unknown = asking.dry_run(ObjectName("apps/v1", "Gone", "default", "web"))
+        assert set(unknown) == {"Gone web: the API has no kind Gone in apps/v1"}

@@ -2,7 +2,8 @@
 
 True if the API told the workload's user anything (error, warning, failed condition) that golden users were not told
 too; False if it told nothing; None where nobody asked: a fault at rest has no request that carried it, and a golden
-run no fault.
+run no fault. What was told is an answer to a request, or what a user sees who looks: a failed condition, a warning
+event.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from classifiers.golden import Baseline
 from classifiers.observation import Observation
 
-__all__ = ["aware", "signs"]
+__all__ = ["aware", "aware_s", "signs"]
 
 
 def signs(observation: Observation, baseline: Baseline | None) -> tuple[str, ...]:
@@ -23,3 +24,11 @@ def aware(observation: Observation, baseline: Baseline | None) -> bool | None:
     if not observation.user_asked or not observation.firings:
         return None
     return bool(signs(observation, baseline))
+
+
+def aware_s(observation: Observation, baseline: Baseline | None) -> float | None:
+    """When the user was told first, in seconds since the experiment's start; None if they were not, or it is not known
+    when."""
+    if not aware(observation, baseline):
+        return None
+    return min((observation.told_s[w] for w in signs(observation, baseline) if w in observation.told_s), default=None)

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from classifiers import numbers
 from classifiers.activation import activation
-from classifiers.awareness import aware, signs
+from classifiers.awareness import aware, aware_s, signs
 from classifiers.client import ClientView, client_views, worst
 from classifiers.components import SERVERS, broken
 from classifiers.detection import detected
@@ -77,6 +77,7 @@ def judge(
         client=client,
         activation=reached,
         aware=None if golden else aware(observation, baseline),
+        aware_s=None if golden else aware_s(observation, baseline),
         detected=() if golden else detected(observation, baseline),
     )
 
@@ -208,6 +209,7 @@ def _inconclusive(
         reasons=reasons,
         activation=reached,
         aware=None if golden else aware(observation, baseline),
+        aware_s=None if golden else aware_s(observation, baseline),
     )
 
 
@@ -250,4 +252,8 @@ def _client_reasons(views: tuple[ClientView, ...], client: ClientFailure) -> tup
 
 def _aware_reasons(observation: Observation, baseline: Baseline) -> tuple[str, ...]:
     told = signs(observation, baseline) if aware(observation, baseline) else ()
-    return tuple(f"the user was told: {words}" for words in told)
+    return tuple(f"the user was told{_when(observation.told_s.get(words))}: {words}" for words in told)
+
+
+def _when(at_s: float | None) -> str:
+    return "" if at_s is None else f" after {at_s:.1f} s"

@@ -246,6 +246,7 @@ class Observation:
     peak_counts     kind → most live objects at one moment
     wanted_pods     how many pods the user asked for
     user_errors     what the API told the workload's user: errors, warnings, failed conditions, in words
+    told_s          of those, as far as it is known, when they were told first, in seconds since the start
     caps            caps of the host guard that were hit, in words
     blind           observers that could not see, in words (never silently empty)
     firings         their `at_s` set to seconds since the experiment's start by the collector
@@ -277,6 +278,7 @@ class Observation:
     firings: tuple[Firing, ...] = ()
     near_misses: tuple[NearMiss, ...] = ()
     user_errors: tuple[str, ...] = ()
+    told_s: Mapping[str, float] = field(default_factory=dict)
     user_asked: bool = True
     caps: tuple[str, ...] = ()
     blind: tuple[str, ...] = ()

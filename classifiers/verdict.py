@@ -82,8 +82,9 @@ class Sign:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """The judgement of one experiment. Classes are None unless `state` is judged. `also` are the other orchestrator
-    classes that held; `activation` is None for golden runs; `aware` is None where no user asked; `detected` is what
-    Kubernetes itself told (classifiers.detection)."""
+    classes that held; `activation` is None for golden runs; `aware` is None where no user asked, `aware_s` when they
+    were told, in seconds since the start, if that is known; `detected` is what Kubernetes itself told
+    (classifiers.detection)."""
 
     state: State
     reasons: tuple[str, ...]
@@ -92,4 +93,5 @@ class Verdict:
     client: ClientFailure | None = None
     activation: Activation | None = None
     aware: bool | None = None
+    aware_s: float | None = None
     detected: tuple[Sign, ...] = ()

@@ -116,7 +116,8 @@ def _classes(verdict: Verdict) -> Text:
     if verdict.activation:
         line.append(f", {verdict.activation.value}", style="default")
     if verdict.aware is not None:
-        line.append(", the user was told" if verdict.aware else ", the user was not told", style="default")
+        when = "" if verdict.aware_s is None else f" after {verdict.aware_s:.1f} s"
+        line.append(f", the user was told{when}" if verdict.aware else ", the user was not told", style="default")
     return line
 
 

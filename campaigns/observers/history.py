@@ -233,6 +233,21 @@ class History:
                 self.changed.wait(min(left, 0.1))
         return True
 
+    def since_s(self, key: str, holds: Callable[[Any], bool] = lambda tree: True) -> float | None:
+        """When what is stored at `key` was first written so that `holds` is true of its tree, as it has been in every
+        write since; None if it was not written since r0, or is not so now."""
+        with self.changed:
+            written = [(w.at_s, v) for w, v in zip(self.writes, self.values, strict=True) if w.key == key]
+        since = None
+        for at_s, value in reversed(written):
+            try:
+                if not isinstance(value, bytes) or not holds(to_tree(value)):
+                    break
+            except CodecError:
+                break
+            since = at_s
+        return since
+
     def undecodable(self) -> tuple[str, ...]:
         """Keys of live objects, written since r0, that can't be decoded now; what is encrypted at rest is not meant to
         be read here."""

@@ -155,6 +155,7 @@ class Experiment:
             revision, self._baseline = _still(self._keyspace)
         learn((*workload.steps, *CANARY_STEPS), user)
         user.told.clear()
+        user.told_at.clear()
         return revision
 
     def _prepared(self, history: History, clients: Clients) -> bool:
@@ -202,6 +203,7 @@ class Experiment:
             self._phase("steady")
             history.wait(lambda: False, deadline=time.monotonic() + self._limits.steady_s)
             end, told = EndState.of(history, self._workload.namespaces), tuple(user.told)
+            told_s = {words: round(user.told_at[words] - self._began, 4) for words in told}
             self._end_recording()
             self._phase("canary")
             canary = self._canary(history, user)
@@ -230,6 +232,7 @@ class Experiment:
             firings=self._firings,
             near_misses=self._near_misses,
             user_errors=(*told, *end.signs),
+            told_s={**told_s, **{words: since_s for words, since_s in end.signs.items() if since_s is not None}},
             caps=_caps(self._cluster, self._keyspace, history),
             user_asked=self._rule is None or self._users_own(self._rule),
             blind=(*blind, *(f"canary: {words}" for words in canary.blind)),

@@ -7,6 +7,7 @@ are found is asked of the API (discovery), once a group and version.
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -34,7 +35,8 @@ _APPLY = "application/apply-patch+yaml"  # JSON is YAML
 
 
 class User:
-    """`told` collects every error and warning the API answered, in words and in order."""
+    """`told` collects every error and warning the API answered, in words and in order; `told_at`: when such words were
+    told first (time.monotonic())."""
 
     def __init__(self, kubeconfig: Path) -> None:
         settings: Any = client.Configuration()
@@ -44,6 +46,7 @@ class User:
         self._api: Any = client.ApiClient(settings)
         self._resources: dict[tuple[str, str], tuple[str, bool]] = {}
         self.told: list[str] = []
+        self.told_at: dict[str, float] = {}
 
     def close(self) -> None:
         self._api.close()
@@ -109,6 +112,10 @@ class User:
         manager = "" if method == "DELETE" else f"?fieldManager={FIELD_MANAGER}{query}"
         return self._send(method, path + manager, _what(target), content_type, body) is not None
 
+    def _tell(self, words: str) -> None:
+        self.told.append(words)
+        self.told_at.setdefault(words, time.monotonic())
+
     def _collection(self, target: ObjectName) -> str | None:
         """The path of all objects of its kind and namespace; None if the API does not tell, which is told."""
         what = _what(target)
@@ -116,7 +123,7 @@ class User:
             return None
         resource = self._resources.get((target.api_version, target.kind))
         if resource is None:
-            self.told.append(f"{what}: the API has no kind {target.kind} in {target.api_version}")
+            self._tell(f"{what}: the API has no kind {target.kind} in {target.api_version}")
             return None
         plural, namespaced = resource
         place = f"/namespaces/{target.namespace or 'default'}" if namespaced else ""
@@ -130,7 +137,7 @@ class User:
             named = {(api_version, each["kind"]): (each["name"], each["namespaced"]) for each in reversed(found)
                      if "/" not in each["name"]}  # fmt: skip
         except (ValueError, KeyError, TypeError) as error:
-            self.told.append(f"{what}: the API's list of kinds in {api_version} can't be read ({error!r})")
+            self._tell(f"{what}: the API's list of kinds in {api_version} can't be read ({error!r})")
             return False
         self._resources |= named
         return True
@@ -147,13 +154,13 @@ class User:
             )
             content: bytes = response.read()
         except (ApiException, urllib3.exceptions.HTTPError) as error:
-            self.told.append(f"{what}: no answer ({type(error).__name__})")
+            self._tell(f"{what}: no answer ({type(error).__name__})")
             return None
         if response.status >= 400:
-            self.told.append(f"{what}: HTTP {response.status} {_message(content)}")
+            self._tell(f"{what}: HTTP {response.status} {_message(content)}")
             return None
         if warning := response.headers.get("Warning"):
-            self.told.append(f"{what}: warning {warning}")
+            self._tell(f"{what}: warning {warning}")
         return content
 
 

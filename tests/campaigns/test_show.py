@@ -65,6 +65,7 @@ def test_the_document_has_exactly_the_shape_that_scripts_were_promised(tmp_path:
         "also": [],
         "client": "none",
         "aware": False,
+        "aware_s": None,
         "detected": [],
         "incidents": [{"id": "monzo-empty-endpoints-2017", "score": 0.7, "why": "same field"}],
         "reset": {"rung": "rollback", "seconds": 0.2},

@@ -182,7 +182,10 @@ def test_awareness_is_what_the_api_told_this_user_and_not_golden_ones() -> None:
     assert judge(faulty(user_errors=(usual,)), golden).aware is False
     told = judge(faulty(user_errors=(usual, "500: etcdserver: request timed out")), golden)
     assert told.aware is True
-    assert "the user was told: 500: etcdserver: request timed out" in told.reasons
+    assert "the user was told: 500: etcdserver: request timed out" in told.reasons and told.aware_s is None
+    later = {"500": 4.25, "warning event BackOff on a Pod": 2.5, usual: 0.5}
+    dated = judge(faulty(user_errors=tuple(later), told_s=later), golden)
+    assert dated.aware_s == 2.5 and "the user was told after 4.2 s: 500" in dated.reasons
     assert judge(faulty(user_asked=False, user_errors=("500",)), golden).aware is None
 
 

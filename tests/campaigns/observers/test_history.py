@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,6 +158,22 @@ def test_an_object_that_is_stored_as_another_than_before_is_told(
     keyspace.write({key: replace(before, locate(before, path), value)}, [])
     keyspace.write({key: before}, [])
     assert caught_up(history).renamed() == ((key,) if renamed else ())
+
+
+def test_since_when_a_value_is_as_it_is_now(keyspace: KeySpace, history: History) -> None:
+    key, value = pod(1)
+    moved = replace(value, locate(value, "spec.nodeName"), b"node-9")
+    for written in (moved, value, moved, moved):
+        keyspace.write({key: written}, [])
+    came = [w.at_s for w in caught_up(history).writes]
+
+    def is_moved(tree: Any) -> bool:
+        return bool(tree["spec"]["nodeName"] == "node-9")
+
+    assert history.since_s(key, is_moved) == came[2]
+    assert history.since_s(key) == came[0]
+    assert history.since_s(key, lambda tree: not is_moved(tree)) is None
+    assert history.since_s(pod(0)[0]) is None, "it was there before, and was not written"
 
 
 def test_what_is_deleted_and_made_anew_or_can_not_be_read_is_not_renamed(keyspace: KeySpace, history: History) -> None:

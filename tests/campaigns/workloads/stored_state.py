@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -20,6 +20,10 @@ class _State:
     def __init__(self, objects: list[StoredObject]) -> None:
         self._objects = objects
         self.writes = [SimpleNamespace(key=stored.key) for stored in objects]
+
+    def since_s(self, key: str, holds: Callable[[Any], bool] = lambda tree: True) -> float | None:
+        found = self.get(key)
+        return 1.5 if found is not None and holds(found.tree) else None
 
     def of_kind(self, kind: str) -> list[StoredObject]:
         return [stored for stored in self._objects if stored.who.kind == kind]

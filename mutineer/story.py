@@ -16,7 +16,8 @@ from campaigns.store import Repeat
 from classifiers.golden import Baseline
 from classifiers.observation import Observation
 from classifiers.propagation import Propagation
-from classifiers.verdict import OrchestratorFailure, State, Verdict
+from classifiers.symptoms import SYMPTOMS
+from classifiers.verdict import OrchestratorFailure, State, Symptom, Verdict
 from injector.rules import Firing
 from mutineer.report.hexdump import Piece, compare
 from mutineer.report.sentences import change_of, evidence_of, shown_handled, shown_sign, what_was_done
@@ -57,6 +58,9 @@ def story(
     if record.error:
         parts += [_heading("Error of the harness"), _indented(Text("\n".join(record.error.splitlines()[-8:])))]
     parts += [_heading("Why"), *(_indented(Text(reason)) for reason in record.verdict.reasons)]
+    if observation is not None and (found := record.verdict.orchestrator) is not None and not record.planned.golden:
+        others = _neighbours(found, SYMPTOMS.ruled_out(observation, baseline))
+        parts += [_indented(Text(f"not {each.orchestrator.value}: {each.why}", style="dim")) for each in others]
     if went_on is not None:
         parts += [_heading("How far"), *(_indented(Text(words)) for words in _went_on(went_on))]
     if record.verdict.detected:
@@ -81,6 +85,14 @@ def story(
         first = error.partition("\n")[0]
         parts.append(Text(f"Tried before, and the harness failed: {first}", style="dim"))
     return Group(*parts)
+
+
+def _neighbours(found: OrchestratorFailure, ruled_out: Sequence[Symptom]) -> Iterator[Symptom]:
+    """The next graver class that did not hold, and the next milder one."""
+    order = list(OrchestratorFailure)
+    graver = [each for each in ruled_out if order.index(each.orchestrator) < order.index(found)]
+    milder = [each for each in ruled_out if order.index(each.orchestrator) > order.index(found)]
+    yield from (*graver[-1:], *milder[:1])
 
 
 def _went_on(found: Propagation) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """One file per symptom. `SYMPTOMS` holds those that ship; the judge takes any registry of the same shape.
 
-A new symptom is a file with a pure `detect(observation, baseline) -> Symptom | None` and one line here.
+A new symptom is a file with a pure `detect(observation, baseline) -> Symptom | None`, an `absent` that tells why it
+does not hold, and one line here.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ __all__ = ["SYMPTOMS", "Detector", "Registry"]
 
 SYMPTOMS = Registry(
     (
-        Detector("outage", OrchestratorFailure.OUTAGE, outage.detect),
-        Detector("stall", OrchestratorFailure.STALL, stall.detect),
-        Detector("network", OrchestratorFailure.NETWORK, network.detect),
-        Detector("more-resources", OrchestratorFailure.MORE_RESOURCES, more_resources.detect),
-        Detector("less-resources", OrchestratorFailure.LESS_RESOURCES, less_resources.detect),
-        Detector("timing", OrchestratorFailure.TIMING, timing.detect),
+        Detector("outage", OrchestratorFailure.OUTAGE, outage.detect, outage.absent),
+        Detector("stall", OrchestratorFailure.STALL, stall.detect, stall.absent),
+        Detector("network", OrchestratorFailure.NETWORK, network.detect, network.absent),
+        Detector("more-resources", OrchestratorFailure.MORE_RESOURCES, more_resources.detect, more_resources.absent),
+        Detector("less-resources", OrchestratorFailure.LESS_RESOURCES, less_resources.detect, less_resources.absent),
+        Detector("timing", OrchestratorFailure.TIMING, timing.detect, timing.absent),
     )
 )

@@ -17,7 +17,7 @@ from classifiers.golden import Baseline, ready_pods
 from classifiers.observation import Observation
 from classifiers.verdict import OrchestratorFailure, Symptom
 
-__all__ = ["detect"]
+__all__ = ["absent", "detect"]
 
 _SHOWN = 3
 """Pods that are named (arbitrary: one line)."""
@@ -41,3 +41,9 @@ def detect(observation: Observation, baseline: Baseline) -> Symptom | None:
         if kind not in numbers.VOLATILE_KINDS and count < spread.low:
             signs.append(f"{count} of {kind} at the end, golden {spread.describe()}")
     return Symptom(orchestrator=OrchestratorFailure.LESS_RESOURCES, why="; ".join(signs)) if signs else None
+
+
+def absent(observation: Observation, baseline: Baseline) -> str:
+    """Why it does not hold, in words."""
+    golden = baseline.ready_pods.describe() if baseline.ready_pods else "unknown"
+    return f"no kind has fewer objects than golden runs, and {ready_pods(observation)} pods are ready (golden {golden})"

@@ -19,7 +19,8 @@ from classifiers.golden import Baseline, created_per_kind
 from classifiers.observation import Observation
 from classifiers.verdict import OrchestratorFailure, Symptom
 
-__all__ = ["detect"]
+_POD = "Pod"
+__all__ = ["absent", "detect"]
 
 
 def detect(observation: Observation, baseline: Baseline) -> Symptom | None:
@@ -30,6 +31,14 @@ def detect(observation: Observation, baseline: Baseline) -> Symptom | None:
         runaway = _runaway(observation, baseline, kind)
         signs += [", ".join(w for w in (words, runaway) if w)] if words or runaway else []
     return Symptom(orchestrator=OrchestratorFailure.MORE_RESOURCES, why="; ".join(signs)) if signs else None
+
+
+def absent(observation: Observation, baseline: Baseline) -> str:
+    """Why it does not hold, in words."""
+    final, peak = baseline.final_counts.get(_POD), baseline.peak_counts.get(_POD)
+    pods = f"{observation.final_counts.get(_POD, 0)} of {_POD} at the end (golden {final.describe() if final else '0'})"
+    most = f"{observation.peak_counts.get(_POD, 0)} at the peak (golden {peak.describe() if peak else '0'})"
+    return f"no kind has more objects than golden runs: {pods}, {most}"
 
 
 def _at_end(observation: Observation, baseline: Baseline, kind: str) -> str:

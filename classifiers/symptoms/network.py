@@ -22,7 +22,7 @@ from classifiers.observation import Observation, ProbeKind
 from classifiers.symptoms.stall import PROGRESS_STAGES
 from classifiers.verdict import ClientFailure, OrchestratorFailure, Symptom
 
-__all__ = ["detect"]
+__all__ = ["absent", "detect"]
 
 _FAILING = (ClientFailure.UNREACHABLE, ClientFailure.INTERMITTENT)
 
@@ -30,6 +30,16 @@ _FAILING = (ClientFailure.UNREACHABLE, ClientFailure.INTERMITTENT)
 def detect(observation: Observation, baseline: Baseline) -> Symptom | None:
     signs = (*_services(observation, baseline), *_canary(observation, baseline))
     return Symptom(orchestrator=OrchestratorFailure.NETWORK, why="; ".join(signs)) if signs else None
+
+
+def absent(observation: Observation, baseline: Baseline) -> str:
+    """Why it does not hold, in words."""
+    if baseline.ready_pods is not None and not ready_pods(observation):
+        return "no pod is ready, so nobody could answer"
+    views = client_views(observation, baseline)
+    served = sum(v.at_end not in _FAILING for v in views)
+    few = "" if served == len(views) else ", the others no worse than the missing pods make them"
+    return f"{served} of {len(views)} clients are served at the end as in golden runs{few}"
 
 
 def _services(observation: Observation, baseline: Baseline) -> list[str]:

@@ -16,7 +16,7 @@ from classifiers.observation import Observation, ProbeKind
 from classifiers.symptoms.stall import canary_refused
 from classifiers.verdict import ClientFailure, OrchestratorFailure, Symptom
 
-__all__ = ["detect"]
+__all__ = ["absent", "detect"]
 
 
 def detect(observation: Observation, baseline: Baseline) -> Symptom | None:
@@ -32,3 +32,11 @@ def detect(observation: Observation, baseline: Baseline) -> Symptom | None:
             f"control plane did not take the canary ({observation.canary.error})",
         )
     return None
+
+
+def absent(observation: Observation, baseline: Baseline) -> str:
+    """Why it does not hold, in words."""
+    views = [v for v in client_views(observation, baseline) if v.kind is ProbeKind.HTTP]
+    served = sum(v.at_end is not ClientFailure.UNREACHABLE for v in views)
+    clients = f"; {served} of {len(views)} clients are answered at the end" if views else ""
+    return f"{' and '.join(SERVERS)} serve{clients}"

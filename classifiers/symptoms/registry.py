@@ -9,20 +9,23 @@ from classifiers.golden import Baseline
 from classifiers.observation import Observation
 from classifiers.verdict import OrchestratorFailure, Symptom
 
-__all__ = ["Detect", "Detector", "Registry"]
+__all__ = ["Absent", "Detect", "Detector", "Registry"]
 
 Detect = Callable[[Observation, Baseline], Symptom | None]
+Absent = Callable[[Observation, Baseline], str]
 
 _GRAVEST_FIRST = list(OrchestratorFailure)
 
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """One symptom: `detect(observation, baseline)` is pure and returns it with the evidence, or None."""
+    """One symptom: `detect(observation, baseline)` is pure and returns it with the evidence, or None; `absent`, where
+    it returned None, tells why, in words."""
 
     name: str
     orchestrator: OrchestratorFailure
     detect: Detect
+    absent: Absent = lambda observation, baseline: ""
 
 
 class Registry:
@@ -49,3 +52,9 @@ class Registry:
         """All that held, gravest first."""
         found = (detector.detect(observation, baseline) for detector in self.detectors())
         return tuple(symptom for symptom in found if symptom is not None)
+
+    def ruled_out(self, observation: Observation, baseline: Baseline) -> tuple[Symptom, ...]:
+        """All that did not hold, gravest first, with why not."""
+        absent = (d for d in self.detectors() if d.detect(observation, baseline) is None)
+        found = (Symptom(orchestrator=d.orchestrator, why=d.absent(observation, baseline)) for d in absent)
+        return tuple(symptom for symptom in found if symptom.why)

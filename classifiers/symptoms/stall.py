@@ -20,7 +20,7 @@ from classifiers.golden import Baseline, created_per_kind
 from classifiers.observation import Observation
 from classifiers.verdict import OrchestratorFailure, Symptom
 
-__all__ = ["PROGRESS_STAGES", "canary_refused", "detect"]
+__all__ = ["PROGRESS_STAGES", "absent", "canary_refused", "detect"]
 
 PROGRESS_STAGES = ("created", "pod-created", "pod-scheduled", "pod-ready", "endpoints")
 """The canary's stages that the control plane and the kubelets bring about, in order."""
@@ -33,6 +33,17 @@ def detect(observation: Observation, baseline: Baseline) -> Symptom | None:
         *_hot_loop(observation, baseline),
     )
     return Symptom(orchestrator=OrchestratorFailure.STALL, why="; ".join(signs)) if signs else None
+
+
+def absent(observation: Observation, baseline: Baseline) -> str:
+    """Why it does not hold, in words."""
+    reached = [(s, at) for s in PROGRESS_STAGES if (at := observation.canary.stages.get(s)) is not None]
+    if not reached:
+        return f"{' and '.join(CONTROLLERS)} are up"
+    stage, after_s = reached[-1]
+    golden = baseline.canary.get(stage)
+    usual = f" (golden {golden.describe('s')})" if golden else ""
+    return f"a new workload got to `{stage}` in {after_s:.1f} s{usual}; {' and '.join(CONTROLLERS)} are up"
 
 
 def _canary(observation: Observation, baseline: Baseline) -> tuple[str, ...]:

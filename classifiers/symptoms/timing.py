@@ -17,7 +17,7 @@ from classifiers.observation import Observation
 from classifiers.verdict import OrchestratorFailure, Symptom
 from classifiers.windows import hit_s
 
-__all__ = ["detect"]
+__all__ = ["absent", "detect"]
 
 
 def detect(observation: Observation, baseline: Baseline) -> Symptom | None:
@@ -36,6 +36,21 @@ def detect(observation: Observation, baseline: Baseline) -> Symptom | None:
     ]
     signs = [words for words in signs if words]
     return Symptom(orchestrator=OrchestratorFailure.TIMING, why="; ".join(signs)) if signs else None
+
+
+def absent(observation: Observation, baseline: Baseline) -> str:
+    """Why it does not hold, in words: what came nearest to being late."""
+    came = [
+        *((f"`{name}`", observation.milestones.get(name), spread) for name, spread in baseline.milestones.items()),
+        *((f"the canary's `{s}`", observation.canary.stages.get(s), spread) for s, spread in baseline.canary.items()),
+    ]
+    known = [(what, at_s, spread) for what, at_s, spread in came if at_s is not None and spread.late > 0]
+    if not known:
+        return "nothing that could be late was reached"
+    what, at_s, spread = max(known, key=lambda each: each[1] / each[2].late)
+    if at_s > spread.late:
+        return f"{what} came after {at_s:.1f} s (late from {spread.late:.1f} s), but so did the fault"
+    return f"nothing came late: {what} was nearest to it, after {at_s:.1f} s (late from {spread.late:.1f} s)"
 
 
 def _late(what: str, came_s: float | None, golden: Spread) -> str:

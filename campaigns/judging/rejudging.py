@@ -29,7 +29,7 @@ from campaigns.store import Judgement, Run, Spoiled
 from classifiers.record import from_json, to_json
 from classifiers.verdict import ClientFailure, OrchestratorFailure, State, Verdict
 from failure_db.catalogue import load
-from injector.errors import HarnessError
+from injector.errors import HarnessError, StoreError
 
 __all__ = ["Change", "Classes", "Rejudged", "bench_of", "judge_one", "rejudge"]
 
@@ -111,9 +111,14 @@ def _judge_all(run: Run, judge: Judge, notes: _Notes) -> Iterator[Line]:
 
 
 def _judge_here(run: Run, bench: Bench, ids: Mapping[str, str], spoiled: Spoiled) -> Iterator[Line]:
-    for record in run.records(spoiled=spoiled):
-        if (suspect := ids.get(record.planned.id)) is not None:
-            yield judge_one(bench, record, suspect)
+    for identifier, suspect in ids.items():
+        try:
+            record = run.record(identifier)
+        except StoreError as error:
+            spoiled(identifier, str(error))
+            continue
+        assert record is not None, "it is finished, and nothing is taken away"
+        yield judge_one(bench, record, suspect)
 
 
 Line = tuple[str, Classes, Judgement | None]
@@ -171,6 +176,7 @@ class _Notes:
     def spoil(self, identifier: str, why: str) -> None:
         """One that can't be read."""
         self.spoiled[identifier] = why
+        self._tell()
 
     def _note(self, line: Line, repeat: str) -> Iterator[Judgement]:
         identifier, before, judgement = line
@@ -182,7 +188,10 @@ class _Notes:
                 self.changes.append(Change(identifier, before, after, repeat))
             yield judgement
         self.done += 1
-        self._progress(self.done, self._of)
+        self._tell()
+
+    def _tell(self) -> None:
+        self._progress(self.done + len(self.spoiled), self._of)
 
 
 class _Workers:

@@ -28,7 +28,7 @@ from tests.soak.kept import Kept, raised
 from tests.soak.leftovers import descendants
 from tests.soak.million import MOST_BYTES, Seen, flip, look, over
 from tests.soak.resuming import resumed
-from tests.soak.rounds import GOLDENS, healed, interrupt, kill, kill_kept
+from tests.soak.rounds import GOLDENS, healed, interrupt, kill, kill_each, kill_kept
 from tests.soak.victims import Victim
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(240)]
@@ -67,11 +67,10 @@ def test_ctrl_c_in_mid_campaign_exits_130_keeps_what_is_finished_and_leaves_noth
     assert seen.exit_code == 130 and 1 <= seen.finished < GOLDENS
 
 
-@pytest.mark.parametrize("victim", [Victim.FIRST_PROCESS, *COMPONENTS])
-def test_a_campaign_goes_on_when_a_process_is_killed_and_leaves_nothing(binaries: Assets, victim: Victim) -> None:
-    seen = kill(victim, 1, after_first=True)
+def test_a_campaign_goes_on_when_one_process_after_another_is_killed_and_leaves_nothing(binaries: Assets) -> None:
+    seen = kill_each([Victim.FIRST_PROCESS, *COMPONENTS], experiments=12)
     assert seen.wrong == []
-    assert seen.finished == GOLDENS
+    assert seen.finished == 12
 
 
 @pytest.mark.parametrize("victim", COMPONENTS)

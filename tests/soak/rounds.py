@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
 from tests.soak.campaign import Campaign, started
 from tests.soak.kept import Kept, launched, raised
 from tests.soak.victims import Victim
 
-__all__ = ["GOLDENS", "Round", "golden", "healed", "interrupt", "kill", "kill_kept"]
+__all__ = ["GOLDENS", "Round", "golden", "healed", "interrupt", "kill", "kill_each", "kill_kept"]
 
 GOLDENS = 4
 """Golden runs of a campaign that is killed or interrupted: the fewest that a spec may ask for."""
@@ -76,23 +78,62 @@ def kill(victim: Victim, seed: int, *, after_first: bool = False) -> Round:
             campaign.process.wait(20)
             wrong += campaign.left(within_s=_GONE_S, folders=False)
             campaign.next_start()
-        elif not campaign.watch(lambda: False, within_s=_END_S):
-            wrong.append(f"the campaign did not end within {_END_S:g} s: {campaign.log[-500:]}")
-        wrong += campaign.left(within_s=_GONE_S)
+        else:
+            wrong += _awaited(campaign)
+        recorded, lost = _recorded(campaign, None if victim is Victim.RUNNER else GOLDENS, _codes(victim))
+        wrong += lost
         code = campaign.process.poll()
-        shown = campaign.shown()
-        recorded = {record["id"] for record in shown["golden"]} if shown else set()
-        if missing := set(campaign.finished()) - recorded:
-            wrong.append(f"said to be finished, but not recorded: {sorted(missing)}")
-        if victim is not Victim.RUNNER and (code not in _codes(victim) or len(recorded) != GOLDENS):
-            failed = [each["reasons"] for each in shown["golden"] if each["verdict"] == "error"] if shown else []
-            wrong.append(
-                f"exit code {code}, {len(recorded)} of {GOLDENS} recorded, errors {failed}: {campaign.log[-500:]}"
-            )
     what = f"{victim.value} killed{' (had ended)' if ended else ''}"
     return Round(
-        what=what, moment_s=at_s, seconds=time.monotonic() - began, exit_code=code, finished=len(recorded), wrong=wrong
+        what=what, moment_s=at_s, seconds=time.monotonic() - began, exit_code=code, finished=recorded, wrong=wrong
     )
+
+
+def kill_each(victims: Sequence[Victim], *, experiments: int) -> Round:
+    """kill -9 of one process after another of one campaign with two sandboxes, each once one more experiment is
+    finished; then it comes to its end by itself, with a record of every experiment, and leaves nothing."""
+    began, wrong = time.monotonic(), list[str]()
+    with started(golden=experiments, parallelism=2) as campaign:
+        for number, victim in enumerate(victims, 1):
+            campaign.watch(partial(_has_finished, campaign, number), within_s=_END_S)
+            campaign.watch(partial(campaign.find, victim), within_s=60)
+            if not campaign.kill(victim):
+                wrong.append(f"no {victim.value} to kill: {campaign.log[-500:]}")
+        at_s = time.monotonic() - began
+        wrong += _awaited(campaign)
+        recorded, lost = _recorded(campaign, experiments, tuple({c for victim in victims for c in _codes(victim)}))
+        wrong += lost
+        code = campaign.process.poll()
+    return Round(
+        what=f"{', '.join(victims)} killed", moment_s=at_s, seconds=time.monotonic() - began, exit_code=code,
+        finished=recorded, wrong=wrong,
+    )  # fmt: skip
+
+
+def _has_finished(campaign: Campaign, number: int) -> bool:
+    return len(campaign.finished()) >= number
+
+
+def _awaited(campaign: Campaign) -> list[str]:
+    """What is wrong with its end."""
+    if campaign.watch(lambda: False, within_s=_END_S):
+        return []
+    return [f"the campaign did not end within {_END_S:g} s: {campaign.log[-500:]}"]
+
+
+def _recorded(campaign: Campaign, experiments: int | None, codes: tuple[int, ...]) -> tuple[int, list[str]]:
+    """How many experiments are recorded, and what is wrong with what it left: anything but its run, an exit code that
+    is none of `codes`, or another number than `experiments` (None: it was itself killed)."""
+    wrong, code, shown = campaign.left(within_s=_GONE_S), campaign.process.poll(), campaign.shown()
+    recorded = {record["id"] for record in shown["golden"]} if shown else set()
+    if missing := set(campaign.finished()) - recorded:
+        wrong.append(f"said to be finished, but not recorded: {sorted(missing)}")
+    if experiments is not None and (code not in codes or len(recorded) != experiments):
+        failed = [each["reasons"] for each in shown["golden"] if each["verdict"] == "error"] if shown else []
+        wrong.append(
+            f"exit code {code}, {len(recorded)} of {experiments} recorded, errors {failed}: {campaign.log[-500:]}"
+        )
+    return len(recorded), wrong
 
 
 def kill_kept(victim: Victim, seed: int) -> Round:

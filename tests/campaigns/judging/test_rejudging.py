@@ -195,8 +195,9 @@ def test_what_rotted_keeps_its_judgement_and_is_told_and_the_rest_is_judged(
         theirs = "SELECT observation FROM experiments WHERE id IN (?, ?)"
         connection.execute(f"UPDATE observations SET body = x'00' WHERE hash IN ({theirs})", (golden, fault))
     connection.close()
-    summary = rejudge(run)
-    assert set(summary.spoiled) == {golden, fault}
+    told: list[int] = []
+    summary = rejudge(run, lambda done, of: told.append(done))
+    assert (told[-1], set(summary.spoiled)) == (11, {golden, fault})
     assert all("its observation is corrupted" in why for why in summary.spoiled.values())
     assert (summary.judged, len(summary.changes)) == (9, 9)
     verdicts = latest(run)

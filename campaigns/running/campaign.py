@@ -1,5 +1,5 @@
 """A campaign from spec to finished record: plan, execute, judge, store; and what can be done with a run afterwards:
-go on with it (`resume_campaign`), do one experiment of it again (`replay_experiment`). What is shown meanwhile is the
+go on with it (`resume_campaign`), do experiments of it again (`replay_experiments`). What is shown meanwhile is the
 view's; when to stop, besides when all is done, is a `Stop`'s (campaigns.running.stopping).
 
 What the command line says over the spec is kept with the run, so that a resumed run is the same one.
@@ -32,7 +32,7 @@ from failure_db.catalogue import load
 from injector.errors import InputError, MutineerError, StoreError
 from injector.rules import JSONValue
 
-__all__ = ["CampaignView", "Overrides", "Replayed", "replay_experiment", "resume_campaign", "run_campaign"]
+__all__ = ["CampaignView", "Overrides", "Replayed", "replay_experiments", "resume_campaign", "run_campaign"]
 
 Engine = Callable[..., Executor]
 """Makes an executor of LocalExecutor's parameters."""
@@ -152,9 +152,9 @@ class Replayed:
     again: tuple[ExperimentRecord, ...]
 
 
-def replay_experiment(
+def replay_experiments(
     folder: Path,
-    identifier: str,
+    identifiers: Sequence[str],
     assets: Assets,
     view: CampaignView,
     *,
@@ -163,21 +163,25 @@ def replay_experiment(
     mixed_versions: bool = False,
     stop: Stop | None = None,
     engine: Engine = LocalExecutor,
-) -> Replayed:
-    """Does a planned experiment `times` again, each on a fresh sandbox, judged by the run's own golden runs, and keeps
-    it as a repeat. InputError if it is not in the plan, or as for resume_campaign."""
+) -> tuple[Replayed, ...]:
+    """Does planned experiments `times` again, each time on a fresh sandbox, judged by the run's own golden runs, and
+    keeps them as repeats; one that is named twice counts once. InputError if one is not in the plan, or as for
+    resume_campaign."""
     with open_run(folder, writable=True) as run:
-        planned = _one_planned(run, identifier)
+        named = list(dict.fromkeys(run.one_planned_id(beginning) for beginning in identifiers))
+        known = {planned.id: planned for planned in run.plan.experiments}
         earlier, start = _as_begun(run)
         spec = (overrides or Overrides()).over(earlier).of(_spec_of(run))
         for words in _differences(run, assets, mixed_versions):
             view.note(words)
-        before = sum(1 for _ in _replays(run, planned.id))
+        before = {each: sum(1 for _ in _replays(run, each)) for each in named}
+        tasks = [Task(known[each], Purpose.REPLAY) for each in named for _ in range(times)]
         work = _Work(run, spec, start, assets, view, stop or Stop(), engine)
-        with work.open_for(f"replay {planned.id}", close=False, rules=None) as (session, executor):
-            work.tell([Task(planned, Purpose.REPLAY)] * times)
-            session.work(executor, [Task(planned, Purpose.REPLAY)] * times)
-        return Replayed(planned, run.record(planned.id), tuple(_replays(run, planned.id))[before:])
+        what = named[0] if len(named) == 1 else f"{len(named)} experiments"
+        with work.open_for(f"replay {what}", close=False, rules=None) as (session, executor):
+            work.tell(tasks)
+            session.work(executor, tasks)
+        return tuple(Replayed(known[n], run.record(n), tuple(_replays(run, n))[before[n] :]) for n in named)
 
 
 class _Work:
@@ -290,11 +294,6 @@ def _differences(run: Run, assets: Assets, mixed: bool) -> list[str]:
             "measure for another; --mixed-versions does it all the same"
         )
     return [f"another version than the run began with: {words}" for words in differ]
-
-
-def _one_planned(run: Run, beginning: str) -> PlannedExperiment:
-    identifier = run.one_planned_id(beginning)
-    return next(planned for planned in run.plan.experiments if planned.id == identifier)
 
 
 def _replays(run: Run, identifier: str) -> Iterator[ExperimentRecord]:

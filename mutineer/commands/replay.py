@@ -1,8 +1,9 @@
-"""`mutineer replay`: one experiment of a run again, on a fresh sandbox."""
+"""`mutineer replay`: experiments of a run again, each on a fresh sandbox."""
 
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,26 +11,30 @@ from mutineer.carrying_out import stage
 from mutineer.completing import complete_experiments, complete_runs
 from mutineer.exit_codes import ExitCode
 
+if TYPE_CHECKING:
+    from campaigns.running.campaign import Replayed
+
 __all__ = ["SCHEMA", "command"]
 
-SCHEMA = 1
-"""Of --json: {"schema", "id", "was": class (null where the run has not done it), "again": [class, …], "same", "times"};
-a class is that of the cluster's failure, or `inconclusive` or `error`."""
+SCHEMA = 2
+"""Of --json: {"schema", "experiments": [{"id", "was": class (null where the run has not done it), "again": [class, …],
+"same", "times"}, …]}; a class is that of the cluster's failure, or `inconclusive` or `error`. 1: of one experiment, its
+keys beside "schema"."""
 
 
 @click.command("replay")
 @click.argument("run", shell_complete=complete_runs)
-@click.argument("experiment", shell_complete=complete_experiments)
-@click.option("--times", type=click.IntRange(1, 1000), default=1, show_default=True, help="How often.")
+@click.argument("experiments", metavar="EXPERIMENT...", nargs=-1, required=True, shell_complete=complete_experiments)
+@click.option("--times", type=click.IntRange(1, 1000), default=1, show_default=True, help="How often each.")
 @click.option("--parallelism", type=click.IntRange(1, 64), metavar="N", help="Sandboxes side by side.")
 @click.option("--mixed-versions", is_flag=True, help="With other binaries than the run's.")
 @click.option("--from", "source", metavar="FOLDER|PATH", help="Take the binaries from there (PATH: the search path).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 def command(
-    run: str, experiment: str, times: int, parallelism: int | None, mixed_versions: bool, source: str | None,
-    as_json: bool,
+    run: str, experiments: tuple[str, ...], times: int, parallelism: int | None, mixed_versions: bool,
+    source: str | None, as_json: bool,
 ) -> int:  # fmt: skip
-    """Do one EXPERIMENT (an id, or its start) of RUN again, on a fresh sandbox each time.
+    """Do each EXPERIMENT (an id, or its start) of RUN again, on a fresh sandbox each time.
 
     Judged by the run's own golden runs, and kept in the run as a repeat beside the first time. With --times it tells
     how stable the verdict is.
@@ -37,32 +42,47 @@ def command(
     \b
     Examples:
       mutineer replay quickstart-1 e0d58
-      mutineer replay quickstart-1 e0d58 --times 10 --json
+      mutineer replay quickstart-1 e0d58 e41c7 --times 10 --json
     """
-    from campaigns.judging.agreement import agreement, classes_of
     from campaigns.run_folder import find_run
-    from campaigns.running.campaign import Overrides, replay_experiment
+    from campaigns.running.campaign import Overrides, replay_experiments
 
     folder, overrides = find_run(run), Overrides(parallelism=parallelism)
     with stage(folder, source) as on:
-        done = replay_experiment(
-            folder, experiment, on.assets, on.view, times=times, overrides=overrides,
+        done = replay_experiments(
+            folder, experiments, on.assets, on.view, times=times, overrides=overrides,
             mixed_versions=mixed_versions, stop=on.stop,
         )  # fmt: skip
-    again = [classes_of(record) for record in done.again]
-    found = agreement(done.first, done.again, classes_of) if done.first is not None else None
+    told = [_document(each) for each in done]
     if as_json:
-        document = {
-            "schema": SCHEMA, "id": done.planned.id, "was": found.was if found else None, "again": again,
-            "same": found.same if found else None, "times": len(again),
-        }  # fmt: skip
-        click.echo(json.dumps(document, indent=2))
+        click.echo(json.dumps({"schema": SCHEMA, "experiments": told}, indent=2))
     else:
-        click.echo(f"{done.planned.id}: {done.planned.why}")
-        for number, record in enumerate(done.again, 1):
-            click.echo(f"{number:3} {again[number - 1]:28} {'; '.join(record.verdict.reasons[:1])}")
-        first = f"{found.same} of {len(again)} as in the run: {found.was}" if found else "the run has not done it yet"
-        click.echo(first)
+        for each, document in zip(done, told, strict=True):
+            _print(each, document)
     if on.stop.interrupted:
         return ExitCode.INTERRUPTED
-    return ExitCode.ENVIRONMENT if "error" in again or len(again) < times else ExitCode.OK
+    return ExitCode.OK if all(_whole(each, times) for each in done) else ExitCode.ENVIRONMENT
+
+
+def _document(done: Replayed) -> dict[str, Any]:
+    from campaigns.judging.agreement import agreement, classes_of
+
+    found = agreement(done.first, done.again, classes_of) if done.first is not None else None
+    again = [classes_of(record) for record in done.again]
+    return {
+        "id": done.planned.id, "was": found.was if found else None, "again": again,
+        "same": found.same if found else None, "times": len(again),
+    }  # fmt: skip
+
+
+def _print(done: Replayed, document: dict[str, Any]) -> None:
+    click.echo(f"{done.planned.id}: {done.planned.why}")
+    for number, (record, again) in enumerate(zip(done.again, document["again"], strict=True), 1):
+        click.echo(f"{number:3} {again:28} {'; '.join(record.verdict.reasons[:1])}")
+    same = f"{document['same']} of {document['times']} as in the run: {document['was']}"
+    click.echo(same if document["was"] is not None else "the run has not done it yet")
+
+
+def _whole(done: Replayed, times: int) -> bool:
+    """As often as asked for, and the harness never failed."""
+    return len(done.again) == times and all(record.verdict.state.value != "error" for record in done.again)

@@ -7,7 +7,6 @@ precision of each class over all repetitions. Exit code 1 if a goal is missed.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from campaigns.store import open_run
 from classifiers.verdict import OrchestratorFailure
 from tests.labelled.labels import campaign_texts, labels
 from tests.labelled.scoring import LEAST_KAPPA, kappa, scores, shortfalls
+from tests.whole_run import whole_run
 
 RUNS = Path(__file__).parents[2] / "runs" / "labelled"
 
@@ -48,27 +48,12 @@ def main() -> int:
 
 def _repetition(folder: Path) -> Iterator[tuple[str, OrchestratorFailure | None]]:
     """Each experiment's class; None where it was not judged."""
-    folder.mkdir(parents=True, exist_ok=True)
     for workload, text in campaign_texts().items():
-        (folder / f"{workload}.yaml").write_text(text, encoding="utf-8")
-        run = folder / "runs" / workload
-        if not (run / "record.sqlite").exists():
-            _mutineer("run", f"{workload}.yaml", "--name", workload, folder=folder)
-        with open_run(run) as opened:
-            missing = set(opened.planned_ids()) - opened.finished_ids()
-        if missing:
-            _mutineer("resume", workload, folder=folder)
+        run, _ = whole_run(text, folder, workload)
         with open_run(run) as opened:
             for record in opened.records(observations=False):
                 if not record.planned.golden:
                     yield record.planned.id, record.verdict.orchestrator
-
-
-def _mutineer(*arguments: str, folder: Path) -> None:
-    """Errors of the harness in single experiments (exit code 3) are no classes; anything else ends this."""
-    done = subprocess.run([sys.executable, "-m", "mutineer", *arguments], cwd=folder, check=False)
-    if done.returncode not in (0, 3):
-        raise SystemExit(f"mutineer {' '.join(arguments)}: exit code {done.returncode}")
 
 
 if __name__ == "__main__":

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 
+from campaigns.judging.agreement import classes_of
 from campaigns.run_folder import RUNS, named_folder
+from campaigns.running.campaign import Replayed
+from campaigns.running.stopping import Stop
 from campaigns.store import create_run
 from classifiers.judge import judge
 from classifiers.verdict import State, Verdict
@@ -17,6 +22,7 @@ from injector.errors import InputError
 from mutineer.cli import cli
 from mutineer.commands import replay
 from mutineer.completing import complete_experiments, complete_runs
+from mutineer.exit_codes import ExitCode
 from tests.builders import baseline, faulty
 from tests.campaigns.builders import SPEC, record, small_plan
 
@@ -59,6 +65,43 @@ def test_each_says_what_it_does_with_examples(name: str) -> None:
     output = invoke(name, "--help").output
     assert f"mutineer {name} " in output and "Examples:" in output
     assert all(len(line) <= 100 for line in output.splitlines())
+
+
+def test_a_replay_tells_each_experiment_in_words_and_as_json(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong, lost = (planned for planned in PLAN.experiments if not planned.golden)
+    failed = record(lost, observation=None, verdict=Verdict(state=State.ERROR, reasons=("etcd ended",)))
+    done = [Replayed(wrong, record(wrong), (record(wrong), record(wrong))), Replayed(lost, None, (failed,))]
+    asked = list[object]()
+
+    def replayed(folder: Path, identifiers: object, *_: object, **__: object) -> list[Replayed]:
+        asked.append(identifiers)
+        return done
+
+    monkeypatch.setattr(replay, "stage", lambda *_: nullcontext(SimpleNamespace(assets={}, view=None, stop=Stop())))
+    monkeypatch.setattr("campaigns.running.campaign.replay_experiments", replayed)
+    told = invoke("replay", "mine", wrong.id, lost.id, "--times", "2", "--json")
+    was = classes_of(record(wrong))
+    assert (json.loads(told.stdout), asked) == (
+        {
+            "schema": 2,
+            "experiments": [
+                {"id": wrong.id, "was": was, "again": [was, was], "same": 2, "times": 2},
+                {"id": lost.id, "was": None, "again": ["error"], "same": None, "times": 1},
+            ],
+        },
+        [(wrong.id, lost.id)],
+    )
+    words = invoke("replay", "mine", wrong.id, lost.id).stdout
+    assert f"{wrong.id}: {wrong.why}" in words and f"2 of 2 as in the run: {was}" in words
+    assert "  1 error                        etcd ended\nthe run has not done it yet" in words
+    codes = [_code("replay", "mine", "e", "--times", str(times)) for times in (2, 3)]
+    done[:] = done[:1]
+    codes += [_code("replay", "mine", "e", "--times", str(times)) for times in (2, 3)]
+    assert codes == [ExitCode.ENVIRONMENT, ExitCode.ENVIRONMENT, ExitCode.OK, ExitCode.ENVIRONMENT]
+
+
+def _code(*arguments: str) -> object:
+    return CliRunner().invoke(cli, list(arguments), standalone_mode=False).return_value
 
 
 def test_a_shell_completes_runs_and_the_ids_of_the_run(run: Path) -> None:

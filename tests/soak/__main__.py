@@ -1,14 +1,16 @@
 """python -m tests.soak [--rounds N] [--only KIND] [--minutes M] [--seed N] [--fresh]: the long runs, resumable.
 
-All of it takes about nine hours on two cores: 30 kills of each of six processes of a campaign and of a sandbox in the
-background, 20 interrupts, 20 golden runs, 50 kills of one campaign with a resume after each, an hour of churn, ten
-minutes of a Deployment that asks for a million pods.
+All of it takes about ten and a half hours on two cores: 30 kills of each of six processes of a campaign and of a
+sandbox in the background, 20 interrupts, 20 golden runs, 50 kills of one campaign with a resume after each, an hour of
+churn, ten minutes of a Deployment that asks for a million pods, 200 golden runs judged as experiments (half an hour),
+100 experiments done twice (an hour; neither time is measured yet).
 Exit code 1 if anything was wrong in any round.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,12 +18,15 @@ from pathlib import Path
 
 from tests.soak.churn import churn
 from tests.soak.million import million
+from tests.soak.quiet import quiet
+from tests.soak.repeat import EXPERIMENTS, repeated
 from tests.soak.resuming import resumed
 from tests.soak.rounds import Round, golden, interrupt, kill, kill_kept
 from tests.soak.state import State
 from tests.soak.victims import Victim
 
 ROOT = Path(__file__).parents[2]
+RUNS = ROOT / "runs" / "soak"
 TITLES = {
     "kill": "Soak: kill -9 at random moments",
     "golden": "Soak: golden runs in a row",
@@ -30,6 +35,8 @@ TITLES = {
     "resume": "Soak: a campaign killed at 50 random moments and resumed after each",
     "churn": "Soak: churn",
     "million": "Soak: a Deployment that asks for a million pods",
+    "quiet": "Soak: golden runs judged as experiments",
+    "repeat": "Soak: experiments done twice",
 }
 KILLS, INTERRUPTS, GOLDENS, RESUMES = 30, 20, 20, 50
 CHURN_MINUTES, MILLION_MINUTES = 60.0, 10.0
@@ -51,6 +58,13 @@ def planned(
     if only in (None, "golden"):
         for number in range(rounds or 1):
             yield f"golden/{GOLDENS} golden runs/{number}", partial(golden, GOLDENS)
+    if only in (None, "quiet"):
+        for number in range(rounds or 1):
+            for side in ("1", "auto"):
+                yield f"quiet/parallelism {side}/{number}", partial(quiet, side, seed * 1000 + number, RUNS)
+    if only in (None, "repeat"):
+        for number in range(rounds or 1):
+            yield f"repeat/{EXPERIMENTS} experiments/{number}", partial(repeated, seed * 1000 + number, RUNS)
     if only in (None, "resume"):
         for number in range(rounds or 1):
             yield f"resume/{RESUMES} kills/{number}", partial(resumed, RESUMES, seed * 1000 + number)
@@ -75,12 +89,11 @@ def main() -> int:
     parser.add_argument("--only", choices=tuple(TITLES))
     parser.add_argument("--minutes", type=float, help="of churn (60), of a million pods (10)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--fresh", action="store_true", help="forget what was done")
+    parser.add_argument("--fresh", action="store_true", help="forget what was done, and its runs")
     options = parser.parse_args()
-    path = ROOT / "runs" / "soak" / "state.json"
     if options.fresh:
-        path.unlink(missing_ok=True)
-    state = State.load(path, seed=options.seed)
+        shutil.rmtree(RUNS, ignore_errors=True)
+    state = State.load(RUNS / "state.json", seed=options.seed)
     for key, run in planned(options.only, options.rounds, options.seed, options.minutes):
         if key in state.rounds:
             continue

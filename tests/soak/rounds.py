@@ -37,7 +37,8 @@ _INTERRUPTED = (130, -signal.SIGINT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
     """`wrong` is empty where all is well. moment_s: from the start of the command to the signal, in seconds. figures:
-    what was measured, by name: a mapping each, whose keys are the columns of the page's table."""
+    what was measured, by name: a mapping each, whose keys are the columns of the page's table. noted: what a reader is
+    to know besides, though it is not wrong."""
 
     what: str
     moment_s: float
@@ -46,6 +47,7 @@ class Round:
     finished: int
     wrong: list[str] = field(default_factory=list)
     figures: dict[str, dict[str, str]] = field(default_factory=dict)
+    noted: list[str] = field(default_factory=list)
 
 
 def _moment(campaign: Campaign, moment_s: float) -> None:

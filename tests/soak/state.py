@@ -94,6 +94,8 @@ class State:
         wrong = {key: each["wrong"] for key, each in mine.items() if each["wrong"]}
         lines += ["", "## What was wrong", ""] if wrong else ["", "Nothing was wrong in any round."]
         lines += [f"- {key}: {words!r}" for key, all_words in wrong.items() for words in all_words]
+        noted = [f"- {key}: {words}" for key, each in mine.items() for words in each.get("noted") or []]
+        lines += ["", "## Noted", "", *noted] if noted else []
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{kind}.md").write_text("\n".join(lines) + "\n")
 

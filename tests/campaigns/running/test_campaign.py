@@ -14,7 +14,7 @@ from campaigns.judging import rejudging
 from campaigns.judging.agreement import agreement, agreements
 from campaigns.record import ExperimentRecord, Purpose, Result
 from campaigns.running import campaign, host
-from campaigns.running.campaign import Overrides, replay_experiment, resume_campaign, run_campaign
+from campaigns.running.campaign import Overrides, replay_experiments, resume_campaign, run_campaign
 from campaigns.running.executor import FailedAttempt, Task
 from campaigns.running.host import Host
 from campaigns.running.session import missing_tasks
@@ -239,8 +239,8 @@ def test_a_replay_is_judged_by_the_runs_golden_runs_and_kept_beside_the_first(ma
     with made.run() as run:
         stall = next(planned for planned in run.plan.experiments if planned.why == "a wrong word")
     made.engine.repeated = iter([STALLED, {}, STALLED])
-    replayed = replay_experiment(
-        made.folder, stall.id[:5], made.assets, made.view, times=3, stop=Stop(), engine=made.engine
+    (replayed,) = replay_experiments(
+        made.folder, [stall.id[:5]], made.assets, made.view, times=3, stop=Stop(), engine=made.engine
     )
     assert replayed.first is not None and replayed.planned == stall
     found = agreement(replayed.first, replayed.again)
@@ -249,14 +249,28 @@ def test_a_replay_is_judged_by_the_runs_golden_runs_and_kept_beside_the_first(ma
         assert len(list(run.records())) == 6 and [each.purpose for each in run.repeats()] == ["replay"] * 3
         assert run.sessions()[-1].document["why"] == f"replay {stall.id}"
     made.engine.repeated = iter([{}])
-    again = replay_experiment(made.folder, stall.id, made.assets, made.view, engine=made.engine)
+    (again,) = replay_experiments(made.folder, [stall.id], made.assets, made.view, engine=made.engine)
     assert len(again.again) == 1, "only those of now"
+
+
+def test_several_are_replayed_in_one_session_and_one_that_is_named_twice_once(made: Made) -> None:
+    with made.run() as run:
+        stall, lost = sorted((p for p in run.plan.experiments if not p.golden), key=lambda p: p.why, reverse=True)
+    made.engine.done.clear()
+    made.engine.repeated = iter([STALLED, {}])
+    named = [lost.id, stall.id, stall.id[:8]]
+    replayed = replay_experiments(made.folder, named, made.assets, made.view, times=2, engine=made.engine)
+    assert [(each.planned, len(each.again)) for each in replayed] == [(lost, 2), (stall, 2)]
+    assert [agreement(each.first, each.again).same for each in replayed if each.first] == [2, 1]
+    assert [task.planned.id for task in made.engine.done] == [lost.id] * 2 + [stall.id] * 2
+    with open_run(made.folder) as run:
+        assert run.sessions()[-1].document["why"] == "replay 2 experiments" and len(run.sessions()) == 2
 
 
 def test_a_golden_run_that_is_replayed_is_judged_and_is_no_golden_run_of_the_run(made: Made) -> None:
     with made.run() as run:
         golden = next(planned for planned in run.plan.experiments if planned.golden)
-    replayed = replay_experiment(made.folder, golden.id, made.assets, made.view, engine=made.engine)
+    (replayed,) = replay_experiments(made.folder, [golden.id], made.assets, made.view, engine=made.engine)
     assert [record.verdict.orchestrator for record in replayed.again] == [OrchestratorFailure.NONE]
     with open_run(made.folder) as run:
         assert len(list(run.goldens())) == 4
@@ -265,9 +279,9 @@ def test_a_golden_run_that_is_replayed_is_judged_and_is_no_golden_run_of_the_run
 def test_an_experiment_that_is_not_in_the_plan_is_refused_in_words(made: Made) -> None:
     made.run().close()
     with pytest.raises(InputError, match=r"no one experiment 'zz' in .*: none begins so"):
-        replay_experiment(made.folder, "zz", made.assets, made.view, engine=made.engine)
+        replay_experiments(made.folder, ["zz"], made.assets, made.view, engine=made.engine)
     with pytest.raises(InputError, match=r"no one experiment '' in .*: 6 begin so: "):
-        replay_experiment(made.folder, "", made.assets, made.view, engine=made.engine)
+        replay_experiments(made.folder, [""], made.assets, made.view, engine=made.engine)
 
 
 def test_a_run_that_was_left_while_all_was_judged_again_is_judged_by_a_resume(
@@ -294,7 +308,7 @@ def test_a_replay_of_an_unfinished_run_does_not_end_it_and_no_stop_rule_holds_fo
         first = next(record.planned.id for record in run.records(observations=False) if not record.planned.golden)
         assert missing_tasks(run)
     made.engine.repeated = iter([STALLED] * 3)
-    done = replay_experiment(made.folder, first, made.assets, made.view, times=3, stop=Stop(), engine=made.engine)
+    (done,) = replay_experiments(made.folder, [first], made.assets, made.view, times=3, engine=made.engine)
     assert len(done.again) == 3
     with open_run(made.folder) as run:
         assert "ended" not in run.metadata

@@ -3,7 +3,7 @@
     name: my-first                     # folder name of the run unless the user names one
     cluster: {kind: sandbox, nodes: 3, profile: fast}   # and more: campaigns.spec.cluster_spec
     workloads: [deploy, {manifests: ./shop}]   # names, and folders of one's own (campaigns.workloads.manifests)
-    golden: 10                         # golden runs per workload
+    golden: 20                         # golden runs per workload
     seed: 1                            # fixes the order of the experiments
     parallelism: auto                  # sandboxes side by side, or a number
     time_limits: {settle_s: 20}        # see TimeLimits
@@ -217,7 +217,7 @@ class CampaignSpec(Model):
         description="Names (`mutineer workloads` lists them), and folders of manifests: {manifests: ./folder}",
     )
     golden: int = Field(
-        10,
+        20,
         ge=MIN_GOLDENS + 1,
         le=1000,
         description="Golden runs per workload: 4 at least, for each is judged by the others, and a baseline takes 3",

@@ -2,7 +2,7 @@
 
 The values come from a document (a preset's, or the starter's); keys that it does not have are there, too, commented out
 with their defaults. A key that is added to the models appears by itself. In the text, words are comments (`# such`),
-and a key that is commented out has no blank behind the `#` (`#golden: 10`).
+and a key that is commented out has no blank behind the `#` (`#golden: 20`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["STARTER", "spec_template"]
 STARTER = """\
 name: my-campaign
 workloads: [deploy]
-golden: 10
+golden: 20
 seed: 1
 faults:
   - why: A Service whose selector names another value, as after a typing error in a manifest, has no endpoints

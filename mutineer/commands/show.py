@@ -178,7 +178,8 @@ def _golden_line(goldens: list[Count]) -> Text:
     parts += [f"{alarms} with a failure"] if alarms else []
     parts += [f"{inconclusive} not judged"] if inconclusive else []
     if judged := quiet + alarms:
-        parts.append(f"so a false alarm in less than {wilson(alarms, judged).high:.0%} of runs (95 % sure)")
+        high = wilson(alarms, judged).high
+        parts.append(f"a false-alarm rate of {alarms / judged:.0%}, less than {high:.0%} (95 % sure)")
     return Text(", ".join(parts), style="red" if alarms else "")
 
 

@@ -102,6 +102,7 @@ class Limits:
     stuck_s   ... and if it is not: longer, since controllers back off between tries
     steady_s  clients go on for so long after it came to rest, so that "at the end" has samples
     canary_s  deadline of the canary
+    heal_s    deadline for it to come back once the fault is removed, and once more after a restart; 0: nobody looks
     """
 
     settle_s: float
@@ -110,6 +111,7 @@ class Limits:
     steady_s: float
     canary_s: float
     prepare_s: float = 30.0
+    heal_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 Pure: a run is read, nothing is judged again or rendered. Keys are added, never renamed, types never change; `SCHEMA`
 would count what breaks that. History of the form: 1 (first; since then came `sessions`, `stratum`,
-`repeats`, `detected`, `aware_s`).
+`repeats`, `detected`, `aware_s`,
+`recovery`).
 
 Experiments are made from their stored JSON, record by record: a run of a hundred thousand needs no more memory than one
 of ten.
@@ -148,6 +149,7 @@ def _experiment(stored: Stored, repeats: list[JSONValue]) -> dict[str, JSONValue
         "aware": verdict["aware"],
         "aware_s": verdict.get("aware_s"),
         "detected": verdict.get("detected", []),
+        "recovery": verdict.get("recovery"),
         "incidents": [{"id": i["id"], "score": i["score"], "why": i["why"]} for i in stored["incidents"]],
         "reset": {"rung": reset["rung"], "seconds": reset["seconds"]} if reset else None,
         "seconds": stored["seconds"],

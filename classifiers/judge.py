@@ -25,6 +25,7 @@ from classifiers.components import SERVERS, broken
 from classifiers.detection import detected
 from classifiers.golden import Baseline, ready_pods
 from classifiers.observation import Observation, ProbeKind
+from classifiers.recovery import recovery
 from classifiers.symptoms import SYMPTOMS, Registry
 from classifiers.verdict import ClientFailure, OrchestratorFailure, State, Symptom, Verdict
 from classifiers.windows import Phase, Traffic, error_rate, failures, hit_s
@@ -79,6 +80,7 @@ def judge(
         aware=None if golden else aware(observation, baseline),
         aware_s=None if golden else aware_s(observation, baseline),
         detected=() if golden else detected(observation, baseline),
+        recovery=recovery(observation, baseline, symptoms=symptoms),
     )
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "EventRecord",
     "Handled",
     "LogErrors",
+    "Look",
     "MetricChange",
     "Observation",
     "PodFinal",
@@ -235,6 +236,28 @@ class AuditRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How the cluster was once something had been done about the fault (`done`, in words). Times in seconds:
+
+    since_s   when that was, since the experiment's start; `seconds`: when clients were last looked at
+    rested_s  from then until all was quiet and as the workload wants it; None: never, in the time that there was
+    components  with their restarts since then
+
+    The others as of an Observation.
+    """
+
+    done: str
+    since_s: float
+    seconds: float
+    rested_s: float | None
+    pods: tuple[PodFinal, ...]
+    final_counts: Mapping[str, int]
+    probes: tuple[ProbeSeries, ...]
+    canary: CanaryRecord
+    components: tuple[ComponentHealth, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """Everything collected in one experiment.
 
@@ -255,6 +278,7 @@ class Observation:
     undecodable     keys that could not be decoded at the end, though they could at r0 or were written since
     renamed         keys of objects that were stored as another one than before, by name, namespace or Service
     handled         what could still be done, at the end, with what a fault was in and is still there
+    looks           what became of it after the fault had been removed, and after a restart; empty: nobody looked
     components      those of the control plane and the nodes, and kube-system's workloads (`kube-system/coredns`)
     over_time       components of which one could be looked at each second
     metrics, log_errors    nothing where the cluster has no way to ask for them
@@ -285,6 +309,7 @@ class Observation:
     undecodable: tuple[str, ...] = ()
     renamed: tuple[str, ...] = ()
     handled: tuple[Handled, ...] = ()
+    looks: tuple[Look, ...] = ()
     unclean: tuple[str, ...] = ()
     load: Mapping[str, float] = field(default_factory=dict)
     events: tuple[EventRecord, ...] = ()

@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Activation", "ClientFailure", "Means", "OrchestratorFailure", "Sign", "State", "Symptom", "Verdict"]
+__all__ = [
+    "Activation",
+    "ClientFailure",
+    "Means",
+    "OrchestratorFailure",
+    "Recovered",
+    "Recovery",
+    "Sign",
+    "State",
+    "Symptom",
+    "Verdict",
+]
 
 
 class State(StrEnum):
@@ -56,6 +67,23 @@ class Symptom:
     why: str
 
 
+class Recovered(StrEnum):
+    """What it took for the cluster to come back once the fault was removed."""
+
+    BY_ITSELF = "by itself"
+    AFTER_RESTART = "after a restart of its components"
+    NOT = "not at all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """`after_s`: from what was done until the cluster had come to rest; None if it never did."""
+
+    how: Recovered
+    after_s: float | None
+    why: str
+
+
 class Means(StrEnum):
     """By what Kubernetes told."""
 
@@ -84,7 +112,7 @@ class Verdict:
     """The judgement of one experiment. Classes are None unless `state` is judged. `also` are the other orchestrator
     classes that held; `activation` is None for golden runs; `aware` is None where no user asked, `aware_s` when they
     were told, in seconds since the start, if that is known; `detected` is what Kubernetes itself told
-    (classifiers.detection)."""
+    (classifiers.detection); `recovery` is None unless it was tried (classifiers.recovery)."""
 
     state: State
     reasons: tuple[str, ...]
@@ -95,3 +123,4 @@ class Verdict:
     aware: bool | None = None
     aware_s: float | None = None
     detected: tuple[Sign, ...] = ()
+    recovery: Recovery | None = None

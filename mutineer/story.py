@@ -20,7 +20,7 @@ from classifiers.symptoms import SYMPTOMS
 from classifiers.verdict import OrchestratorFailure, State, Symptom, Verdict
 from injector.rules import Firing
 from mutineer.report.hexdump import Piece, compare
-from mutineer.report.sentences import change_of, evidence_of, shown_handled, shown_sign, what_was_done
+from mutineer.report.sentences import change_of, evidence_of, shown_handled, shown_recovery, shown_sign, what_was_done
 
 __all__ = ["SEVERITY", "story"]
 
@@ -68,6 +68,8 @@ def story(
         parts += [_heading("Kubernetes told"), *told_by]
     if observation is not None and observation.handled:
         parts += [_heading("Its object"), *(_indented(Text(shown_handled(each))) for each in observation.handled)]
+    if (came_back := record.verdict.recovery) is not None:
+        parts += [_heading("Recovery"), _indented(Text(shown_recovery(came_back)))]
     if observation is not None and (unseen := (*observation.blind, *observation.missing)):
         parts += [_heading("Not seen"), *(_indented(Text(words)) for words in unseen)]
     if record.incidents:

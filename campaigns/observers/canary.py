@@ -25,46 +25,62 @@ __all__ = ["CANARY_STEPS", "STAGES", "run_canary"]
 
 STAGES = ("created", "pod-created", "pod-scheduled", "pod-ready", "endpoints", "traffic")
 _NAME = "canary"
-CANARY_STEPS = (Create(deployment(_NAME, CANARY_NAMESPACE, 1)), Create(service(_NAME, CANARY_NAMESPACE)))
+
+
+def _steps(name: str) -> tuple[Create, ...]:
+    return Create(deployment(name, CANARY_NAMESPACE, 1)), Create(service(name, CANARY_NAMESPACE))
+
+
+CANARY_STEPS = _steps(_NAME)
 
 
 def run_canary(
-    cluster: Cluster, history: History, kubeconfig_user: User, *, deadline_s: float, without: Collection[str] = ()
+    cluster: Cluster,
+    history: History,
+    kubeconfig_user: User,
+    *,
+    deadline_s: float,
+    name: str = _NAME,
+    without: Collection[str] = (),
 ) -> CanaryRecord:
-    """Creates it and waits for its stages in order; returns at the last, or at the deadline. Nobody is a client on the
-    nodes `without`."""
+    """Creates one called `name` and waits for its stages in order; returns at the last, or at the deadline. Nobody is a
+    client on the nodes `without`."""
     began = time.monotonic()
     stages: dict[str, float | None] = dict.fromkeys(STAGES)
     before = len(kubeconfig_user.told)
-    created = sum(kubeconfig_user.create(step.manifest) for step in CANARY_STEPS) == len(CANARY_STEPS)
+    steps = _steps(name)
+    created = sum(kubeconfig_user.create(step.manifest) for step in steps) == len(steps)
     error = "; ".join(kubeconfig_user.told[before:]) or None
     del kubeconfig_user.told[before:]
     if created:
         stages["created"] = time.monotonic() - began
-    prober = Prober(cluster, [ServicePath(history, ServiceName(CANARY_NAMESPACE, _NAME))], began=began, without=without)
+    prober = Prober(cluster, [ServicePath(history, ServiceName(CANARY_NAMESPACE, name))], began=began, without=without)
     try:
         prober.start()
-        for name, reached in _conditions(history, prober).items():
+        for stage, reached in _conditions(history, prober, name).items():
             if not history.wait(reached, deadline=began + deadline_s):
                 break
-            stages[name] = time.monotonic() - began
+            stages[stage] = time.monotonic() - began
     finally:
         prober.stop()
     return CanaryRecord(stages=stages, deadline_s=deadline_s, error=error, blind=prober.blind)
 
 
-def _conditions(history: History, prober: Prober) -> dict[str, Callable[[], bool]]:
+def _conditions(history: History, prober: Prober, name: str) -> dict[str, Callable[[], bool]]:
+    def own(kind: str) -> list[Any]:
+        found = history.objects(kind, CANARY_NAMESPACE)
+        return [o.tree for o in found if o.tree and o.who.name.startswith(f"{name}-")]
+
     def pods() -> list[Any]:
-        return [o.tree for o in history.objects("Pod", CANARY_NAMESPACE) if o.tree]
+        return own("Pod")
 
     def has_endpoints() -> bool:
-        slices = [o.tree for o in history.objects("EndpointSlice", CANARY_NAMESPACE) if o.tree]
-        return any(slice_.get("endpoints") for slice_ in slices)
+        return any(slice_.get("endpoints") for slice_ in own("EndpointSlice"))
 
     return {
         "pod-created": lambda: bool(pods()),
         "pod-scheduled": lambda: any((pod.get("spec") or {}).get("nodeName") for pod in pods()),
-        "pod-ready": lambda: bool(ready_pods(history, CANARY_NAMESPACE)),
+        "pod-ready": lambda: any(o.who.name.startswith(f"{name}-") for o in ready_pods(history, CANARY_NAMESPACE)),
         "endpoints": has_endpoints,
         "traffic": lambda: prober.first_ok_s() is not None,
     }

@@ -57,6 +57,7 @@ class Overrides:
     parallelism: int | None = None
     seed: int | None = None
     confirm: bool = False
+    heal: bool = False
 
     def of(self, spec: CampaignSpec) -> CampaignSpec:
         said: dict[str, object] = {}
@@ -66,6 +67,8 @@ class Overrides:
             said["seed"] = self.seed
         if self.confirm and spec.confirm is None:
             said["confirm"] = ConfirmPolicy.model_validate({})
+        if self.heal:
+            said["heal"] = True
         return spec.model_copy(update=said)
 
     def over(self, earlier: Overrides) -> Overrides:
@@ -74,6 +77,7 @@ class Overrides:
             parallelism=self.parallelism or earlier.parallelism,
             seed=earlier.seed if self.seed is None else self.seed,
             confirm=self.confirm or earlier.confirm,
+            heal=self.heal or earlier.heal,
         )
 
 
@@ -257,8 +261,8 @@ class _Work:
         return self._engine(
             binaries=self._assets,
             settings=self._settings,
-            limits=limits.of_experiment(),
-            experiment_s=limits.experiment_s,
+            limits=limits.of_experiment(heal=self._spec.heal),
+            experiment_s=limits.deadline_s(heal=self._spec.heal),
             parallel=self._parallel,
             progress=self._view,
             logs=self._run.folder / "logs",

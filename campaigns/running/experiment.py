@@ -34,12 +34,13 @@ from campaigns.record import Limits
 from campaigns.redaction import is_secret_rule
 from campaigns.running.consumption import later_writes
 from campaigns.running.end_state import EndState
+from campaigns.running.healing import Healing
 from campaigns.workloads import Workload
 from campaigns.workloads.driving import drive, learn
 from campaigns.workloads.goals import all_hold, missing
 from campaigns.workloads.steps import ObjectName
 from campaigns.workloads.user import FIELD_MANAGER, User
-from classifiers.observation import CanaryRecord, ComponentHealth, Handled, Observation, ProbeSeries
+from classifiers.observation import CanaryRecord, ComponentHealth, Handled, Look, Observation, ProbeSeries
 from classifiers.trace import Trace, trace_to_bytes
 from injector.at_rest import AtRest
 from injector.channels.control import ForwarderClient
@@ -122,7 +123,8 @@ class Experiment:
             r0, self._began = r0 or self._keyspace.revision(), time.monotonic()
             self._before = tuple(_since_zero(series, self._began) for series in self._before)
             with History(self._keyspace, self._baseline, r0=r0, began=self._began) as history:
-                return self._observe(history, user, health)
+                seen = self._observe(history, user, health)
+                return dataclasses.replace(seen, looks=self._heal(history, user)) if self._limits.heal_s else seen
 
     @property
     def baseline(self) -> Mapping[str, Stored]:
@@ -134,6 +136,17 @@ class Experiment:
         """etcd's history with values, for `classifiers.trace.trace_from_bytes`; after `run`."""
         assert self._trace is not None, "run comes first"
         return trace_to_bytes(self._trace)
+
+    def _heal(self, history: History, user: User) -> tuple[Look, ...]:
+        if self._rule is None or not self._firings or self._unclean:
+            return ()
+        if self._in_flight:
+            self._forwarder.disarm()
+        healing = Healing(
+            self._cluster, self._keyspace, self._workload, history, user,
+            began=self._began, limits=self._limits, phase=self._phase,
+        )  # fmt: skip
+        return healing.run(self._firings, self._rule.target.field)
 
     def _prepare(self, user: User) -> int | None:
         """Does what the workload prepares and waits until it is there, at rest, and its services answer from every

@@ -90,6 +90,8 @@ def lingers(observation: Observation, workload: Workload, baseline: Container[st
             return f"a kubelet may have written {key} into a volume, and looks at it again in a minute or so"
     if ended := [c.name for c in observation.components if c.name not in LEADERS and (c.restarts or not c.alive)]:
         return f"{', '.join(ended)} had ended"
+    if len(observation.looks) > 1:
+        return "its components were restarted, to see whether that heals it"
     if any(at_s is None for at_s in observation.canary.stages.values()):
         return "the canary did not come to life"
     return None

@@ -8,6 +8,7 @@
     parallelism: auto                  # sandboxes side by side, or a number
     time_limits: {settle_s: 20}        # see TimeLimits
     stop: {after: 8h, errors: 10}      # and confirm: see campaigns.spec.policies
+    heal: false                        # true: what does the cluster need to come back once the fault is removed?
     faults:
       - why: the Service points at pods that do not exist
         channel: apiserver-to-etcd
@@ -101,9 +102,20 @@ class TimeLimits(Model):
         120.0, description="For one experiment with its reset; past it the sandbox is given up, the experiment an error"
     )
 
-    def of_experiment(self) -> Limits:
+    heal_s: Seconds = Field(
+        20.0,
+        description="With `heal`: to come back once the fault is removed, and once more after a restart",
+    )
+
+    def of_experiment(self, *, heal: bool = False) -> Limits:
         """Those that an experiment itself keeps."""
-        return Limits(**self.model_dump(exclude={"experiment_s"}))
+        kept = self.model_dump(exclude={"experiment_s", "heal_s"})
+        return Limits(**kept, heal_s=self.heal_s if heal else 0.0)
+
+    def deadline_s(self, *, heal: bool = False) -> float:
+        """For one experiment with its reset, and with its healing."""
+        looks = 2 * (self.heal_s + self.steady_s + self.canary_s + _OVERHEAD_S) if heal else 0.0
+        return self.experiment_s + looks
 
     @model_validator(mode="after")
     def _one_experiment_fits(self) -> TimeLimits:
@@ -230,6 +242,9 @@ class CampaignSpec(Model):
     time_limits: TimeLimits = Field(default_factory=TimeLimits)  # type: ignore[arg-type]
     stop: StopRules = Field(default_factory=StopRules)  # type: ignore[arg-type]
     confirm: ConfirmPolicy | None = Field(None, description="Findings that are done again; null: none")
+    heal: bool = Field(
+        False, description="Afterwards the fault is removed, and it is watched what the cluster needs to come back"
+    )
     faults: list[FaultSpec] = Field(default_factory=list, description="Named one at a time")
     sample: SampleSpec | None = Field(None, description="Drawn from what the workloads' recordings allow")
     _own: dict[str, Workload] = PrivateAttr(default_factory=dict)

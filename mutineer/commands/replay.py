@@ -10,6 +10,7 @@ import click
 from mutineer.carrying_out import stage
 from mutineer.completing import complete_experiments, complete_runs
 from mutineer.exit_codes import ExitCode
+from mutineer.report.sentences import shown_recovery
 
 if TYPE_CHECKING:
     from campaigns.running.campaign import Replayed
@@ -27,12 +28,13 @@ keys beside "schema"."""
 @click.argument("experiments", metavar="EXPERIMENT...", nargs=-1, required=True, shell_complete=complete_experiments)
 @click.option("--times", type=click.IntRange(1, 1000), default=1, show_default=True, help="How often each.")
 @click.option("--parallelism", type=click.IntRange(1, 64), metavar="N", help="Sandboxes side by side.")
+@click.option("--heal", is_flag=True, help="Afterwards remove the fault; tell what the cluster needs to come back.")
 @click.option("--mixed-versions", is_flag=True, help="With other binaries than the run's.")
 @click.option("--from", "source", metavar="FOLDER|PATH", help="Take the binaries from there (PATH: the search path).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 def command(
-    run: str, experiments: tuple[str, ...], times: int, parallelism: int | None, mixed_versions: bool,
-    source: str | None, as_json: bool,
+    run: str, experiments: tuple[str, ...], times: int, parallelism: int | None, heal: bool,
+    mixed_versions: bool, source: str | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Do each EXPERIMENT (an id, or its start) of RUN again, on a fresh sandbox each time.
 
@@ -43,11 +45,12 @@ def command(
     Examples:
       mutineer replay quickstart-1 e0d58
       mutineer replay quickstart-1 e0d58 e41c7 --times 10 --json
+      mutineer replay quickstart-1 e0d58 --heal
     """
     from campaigns.run_folder import find_run
     from campaigns.running.campaign import Overrides, replay_experiments
 
-    folder, overrides = find_run(run), Overrides(parallelism=parallelism)
+    folder, overrides = find_run(run), Overrides(parallelism=parallelism, heal=heal)
     with stage(folder, source) as on:
         done = replay_experiments(
             folder, experiments, on.assets, on.view, times=times, overrides=overrides,
@@ -79,6 +82,8 @@ def _print(done: Replayed, document: dict[str, Any]) -> None:
     click.echo(f"{done.planned.id}: {done.planned.why}")
     for number, (record, again) in enumerate(zip(done.again, document["again"], strict=True), 1):
         click.echo(f"{number:3} {again:28} {'; '.join(record.verdict.reasons[:1])}")
+        if record.verdict.recovery is not None:
+            click.echo(f"    {shown_recovery(record.verdict.recovery)}")
     same = f"{document['same']} of {document['times']} as in the run: {document['was']}"
     click.echo(same if document["was"] is not None else "the run has not done it yet")
 

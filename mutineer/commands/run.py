@@ -23,9 +23,16 @@ __all__ = ["campaign", "command"]
 @click.option("--parallelism", type=click.IntRange(1, 64), metavar="N", help="Sandboxes side by side.")
 @click.option("--seed", type=click.IntRange(0), metavar="N", help="Instead of the spec's.")
 @click.option("--confirm", is_flag=True, help="Do stalls and outages again on a fresh sandbox (spec: confirm).")
+@click.option("--heal", is_flag=True, help="Afterwards remove the fault; tell what the cluster needs to come back.")
 @click.option("--from", "source", metavar="FOLDER|PATH", help="Take the binaries from there (PATH: the search path).")
 def command(
-    spec: Path, name: str | None, parallelism: int | None, seed: int | None, confirm: bool, source: str | None
+    spec: Path,
+    name: str | None,
+    parallelism: int | None,
+    seed: int | None,
+    confirm: bool,
+    heal: bool,
+    source: str | None,
 ) -> int:
     """Run the campaign in SPEC, a YAML file or the name of a preset.
 
@@ -40,7 +47,7 @@ def command(
     """
     from campaigns.running.campaign import Overrides
 
-    return campaign(spec, name, source, Overrides(parallelism=parallelism, seed=seed, confirm=confirm))
+    return campaign(spec, name, source, Overrides(parallelism=parallelism, seed=seed, confirm=confirm, heal=heal))
 
 
 def campaign(spec: Path, name: str | None, source: str | None, overrides: Overrides | None = None) -> ExitCode:

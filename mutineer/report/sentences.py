@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from campaigns.redaction import holds_secret, is_secret_rule
 from classifiers.observation import Handled
-from classifiers.verdict import Sign
+from classifiers.verdict import Recovery, Sign
 from injector.rules import Firing, JSONValue, Rule
 from injector.targets import Channel, Target, is_told
 
@@ -19,6 +19,7 @@ __all__ = [
     "object_name",
     "shown_handled",
     "shown_parameters",
+    "shown_recovery",
     "shown_sign",
     "shown_value",
     "target_name",
@@ -173,6 +174,12 @@ def shown_handled(handled: Handled) -> str:
     state = "" if handled.decodable else "can't be decoded; "
     could = [f"could be {_listed(can, 'and')}"] if can else []
     return f"{handled.identity}: {state}{'; '.join([*refused, *could])}"
+
+
+def shown_recovery(recovery: Recovery) -> str:
+    """Whether the cluster came back, how and after how long."""
+    after = "" if recovery.after_s is None else f", {recovery.after_s:.1f} s later"
+    return f"came back {recovery.how.value}{after}: {recovery.why}"
 
 
 def _listed(words: Iterable[str], joint: str) -> str:

@@ -67,6 +67,7 @@ def test_the_document_has_exactly_the_shape_that_scripts_were_promised(tmp_path:
         "aware": False,
         "aware_s": None,
         "detected": [],
+        "recovery": None,
         "incidents": [{"id": "monzo-empty-endpoints-2017", "score": 0.7, "why": "same field"}],
         "reset": {"rung": "rollback", "seconds": 0.2},
         "seconds": 9.5,

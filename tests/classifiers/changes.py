@@ -136,7 +136,7 @@ def _fewer(seen: Observation, *, kind: str, count: int) -> Observation:
 
 
 _KINDS = st.sampled_from(["Pod", "ReplicaSet", "Deployment", "Service", "EndpointSlice", "ConfigMap"])
-more_objects = _change(_more, kind=_KINDS, count=st.integers(1, 4), to_the_end=st.booleans())
+more_objects = _change(_more, kind=_KINDS, count=st.integers(1, 9), to_the_end=st.booleans())
 fewer_objects = _change(_fewer, kind=_KINDS, count=st.integers(1, 4))
 
 
@@ -173,7 +173,7 @@ created = _change(
     _written,
     kind=_KINDS,
     operation=st.just("create"),
-    times=st.lists(st.floats(SECONDS - 5, SECONDS), min_size=1, max_size=8),
+    times=st.lists(st.floats(SECONDS - 4, SECONDS), min_size=1, max_size=20),
 )
 
 anything_but_pods = st.one_of(

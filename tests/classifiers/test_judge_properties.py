@@ -15,7 +15,7 @@ from classifiers.golden import Baseline
 from classifiers.judge import judge, judge_goldens
 from classifiers.observation import Observation
 from classifiers.verdict import ClientFailure, OrchestratorFailure, State, Verdict
-from tests.builders import NODES, baseline, goldens, observation, probes
+from tests.builders import NODES, baseline, faulty, goldens, observation, probes
 from tests.classifiers.changes import (
     Change,
     after,
@@ -25,6 +25,7 @@ from tests.classifiers.changes import (
     fewer_pods,
     normal_events,
     order,
+    requests,
     several,
     volatile,
     with_nodes_called,
@@ -123,11 +124,11 @@ def with_nodes(names: tuple[str, ...]) -> Baseline:
 
 
 @quick
-@given(labelled, st.sampled_from([NODES, NODES[::-1], ("c", "a", "b")]), st.permutations(range(3)))
+@given(several(requests, anything_but_pods), st.sampled_from([NODES, ("c", "a", "b")]), st.permutations(range(3)))
 def test_what_nodes_are_called_and_which_of_equal_ones_it_is_change_no_verdict(
-    name: str, names: tuple[str, ...], places: list[int]
+    worse: list[Change], names: tuple[str, ...], places: list[int]
 ) -> None:
-    observed = LABELLED[name][0]
+    observed = after(faulty(), worse)
     verdict = judge(with_nodes_called(observed, [names[place] for place in places]), with_nodes(names))
     usual = judge(observed, BASELINE)
     assert replace(verdict, reasons=(), detected=()) == replace(usual, reasons=(), detected=())

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,6 +65,34 @@ def golden(odd: str) -> Baseline:
 def stays(detect: Detect, observed: Observation, worse: Sequence[Change], runs: Baseline) -> bool:
     held = [detect(seen, runs) is not None for seen in each_after(observed, worse)]
     return held == sorted(held)
+
+
+REFUSED = LABELLED["canary refused, services run"][0]
+
+
+@pytest.mark.parametrize(
+    ("detect", "observed", "respect"),
+    [
+        pytest.param(outage.detect, faulty(), servers, id="servers"),
+        pytest.param(outage.detect, REFUSED, requests, id="requests with the canary refused"),
+        pytest.param(stall.detect, faulty(), controllers, id="controllers"),
+        pytest.param(stall.detect, faulty(), canary_stages, id="the canary's progress"),
+        pytest.param(network.detect, faulty(), requests, id="requests"),
+        pytest.param(more_resources.detect, faulty(), more_objects, id="more objects"),
+        pytest.param(more_resources.detect, faulty(), created, id="created objects"),
+        pytest.param(less_resources.detect, faulty(), fewer_objects, id="fewer objects"),
+        pytest.param(less_resources.detect, faulty(), fewer_pods, id="fewer pods"),
+        pytest.param(timing.detect, faulty(), milestones, id="milestones"),
+        pytest.param(timing.detect, faulty(), canary_stages, id="the canary's times"),
+    ],
+)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_symptom_stays_however_much_worse_its_own_respect_gets(
+    detect: Detect, observed: Observation, respect: st.SearchStrategy[Change], data: st.DataObject
+) -> None:
+    worse = data.draw(st.lists(respect, min_size=2, max_size=10))
+    assert stays(detect, observed, worse, golden("nothing wrong"))
 
 
 @quick

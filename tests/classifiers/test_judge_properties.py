@@ -124,7 +124,9 @@ def with_nodes(names: tuple[str, ...]) -> Baseline:
 
 
 @quick
-@given(several(requests, anything_but_pods), st.sampled_from([NODES, ("c", "a", "b")]), st.permutations(range(3)))
+@given(
+    several(requests) | several(anything_but_pods), st.sampled_from([NODES, ("z", "a", "m")]), st.permutations(range(3))
+)
 def test_what_nodes_are_called_and_which_of_equal_ones_it_is_change_no_verdict(
     worse: list[Change], names: tuple[str, ...], places: list[int]
 ) -> None:

@@ -117,8 +117,9 @@ def _metrics(observation: Observation, baseline: Baseline) -> Iterator[Sign]:
 def _events(observation: Observation, baseline: Baseline) -> Iterator[Sign]:
     """One for each reason and kind of object, at its first time."""
     told: dict[tuple[str, str], Sign] = {}
-    counts = Counter(what for what, _ in warnings(observation))
-    for what, event in warnings(observation):
+    events = sorted(warnings(observation), key=lambda warning: warning[1].at_s)
+    counts = Counter(what for what, _ in events)
+    for what, event in events:
         if what not in baseline.warnings and what not in told:
             more = f", {counts[what]} times in all" if counts[what] > 1 else ""
             why = f"{event.reason} of {event.about}: {event.message}{more}"

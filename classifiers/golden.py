@@ -77,7 +77,7 @@ class Spread:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientBaseline:
     """What one client (a path from a vantage) saw in golden runs: share of failed requests per phase, p90 latency
-    in seconds (None where no run had enough requests)."""
+    in seconds (None where no run had enough requests, or one's is endless: no run can be slower than that)."""
 
     error_rates: Mapping[Phase, Spread]
     latency_s: Spread | None
@@ -242,7 +242,7 @@ def _client(traffics: Sequence[Traffic]) -> ClientBaseline:
     latencies = [latency_quantile(t.judged) for t in traffics if len(t.judged) >= numbers.MIN_LATENCY_SAMPLES]
     return ClientBaseline(
         error_rates={phase: spread for phase, spread in rates.items() if spread is not None},
-        latency_s=Spread.of(v for v in latencies if math.isfinite(v)),
+        latency_s=Spread.of(latencies) if all(map(math.isfinite, latencies)) else None,
     )
 
 

@@ -238,7 +238,7 @@ def _milestones(observation: Observation, baseline: Baseline) -> str:
     late = [
         f"`{name}` after {came_s:.1f} s"
         for name, spread in baseline.milestones.items()
-        if (came_s := observation.milestones.get(name)) is not None and came_s > spread.late
+        if (came_s := observation.milestones.get(name)) is not None and spread.always and came_s > spread.late
     ]
     if late:
         return f"later than golden runs, but so was the fault: {', '.join(late)}"

@@ -2,8 +2,9 @@
 
 A milestone is late beyond `Spread.late` (classifiers.numbers). One that never came although every golden run had it is
 late without end; usually a graver symptom tells what that means and this one is kept beside it, but a cluster in which
-all is right except that it never gets quiet is named by this one alone. Golden runs and experiment must have been made
-at the same load; the runner sees to that.
+all is right except that it never gets quiet is named by this one alone. One that some golden run never reached is not
+late either, whenever it comes: never is later still. Golden runs and experiment must have been made at the same load;
+the runner sees to that.
 
 A fault that comes after golden runs have reached a milestone (as at rest, when the workload has settled) starts a
 stretch of time of which golden runs know nothing: such a milestone can then be missing, but not late. The canary's
@@ -54,8 +55,8 @@ def absent(observation: Observation, baseline: Baseline) -> str:
 
 
 def _late(what: str, came_s: float | None, golden: Spread) -> str:
-    if came_s is None:
-        return f"{what} never came, golden {golden.describe('s')}" if golden.always else ""
-    if came_s <= golden.late:
+    if came_s is None and golden.always:
+        return f"{what} never came, golden {golden.describe('s')}"
+    if came_s is None or not golden.always or came_s <= golden.late:
         return ""
     return f"{what} came after {came_s:.1f} s, golden {golden.describe('s')} (late from {golden.late:.1f} s)"

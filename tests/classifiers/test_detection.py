@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from classifiers.detection import detected
 from classifiers.golden import Baseline
@@ -123,3 +125,9 @@ def test_signs_are_in_the_order_of_time_are_part_of_the_verdict_and_are_kept() -
     assert from_json(Verdict, to_json(verdict), where="v") == verdict
     older = {name: value for name, value in dict(to_json(verdict)).items() if name != "detected"}  # type: ignore[call-overload, arg-type]
     assert from_json(Verdict, older, where="v").detected == ()
+
+
+@given(st.permutations([event("BackOff", f"Pod/default/web#{n}", float(n)) for n in range(1, 5)]))
+def test_the_first_event_is_told_in_whatever_order_they_are_stored(events: list[EventRecord]) -> None:
+    sign = only(faulty(events=tuple(events)))
+    assert (sign.at_s, sign.why) == (1.0, "BackOff of Pod/default/web#1: words, 4 times in all")

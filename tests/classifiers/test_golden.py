@@ -104,6 +104,13 @@ def test_pods_that_ended_with_success_have_done_what_they_are_there_for() -> Non
     assert ready_pods(observation(pods=tuple(ended))) == 1
 
 
+def test_no_client_is_slower_than_one_whose_p90_was_endless_in_a_golden_run() -> None:
+    taken_away = observation(probes=probes(samples(lambda t: "ok" if 4 <= t < 17 else "refused")))
+    clients = Baseline.from_observations("deploy", [*goldens(3), taken_away]).clients
+    assert clients[SERVICE, "node-1"].latency_s is None
+    assert baseline().clients[SERVICE, "node-1"].latency_s is not None
+
+
 def test_requests_sent_while_the_workload_was_prepared_are_before_in_golden_runs_too() -> None:
     early = tuple(ProbeSample(at_s=-1 + i / 10, latency_s=0.002, outcome="ok") for i in range(10))
     late = samples(lambda at_s: "refused" if at_s < 5 else "ok")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from classifiers.golden import Baseline
 from classifiers.judge import judge
 from classifiers.observation import CanaryRecord, ProbeSample, ProbeSeries
 from classifiers.symptoms import less_resources, more_resources, network, outage, stall, timing
@@ -17,6 +18,7 @@ from tests.builders import (
     counts,
     faulty,
     firing,
+    goldens,
     observation,
     pods,
     probes,
@@ -126,6 +128,14 @@ def test_a_milestone_is_not_late_after_a_fault_that_came_when_golden_runs_had_re
     never = {**LATE, "settled": None}
     found = timing.detect(faulty(milestones=never, firings=(at_rest,)), BASELINE)
     assert found is not None and "`settled` never came" in found.why
+
+
+@pytest.mark.parametrize("settled_s", [15.0, None])
+def test_what_some_golden_run_never_reached_is_not_late(settled_s: float | None) -> None:
+    observed = faulty(milestones={**LATE, "settled": settled_s})
+    assert timing.detect(observed, BASELINE) is not None
+    restless = observation(milestones={**LATE, "settled": None})
+    assert timing.detect(observed, Baseline.from_observations("deploy", [*goldens(), restless])) is None
 
 
 def test_every_symptom_is_of_its_own_class() -> None:

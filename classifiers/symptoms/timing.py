@@ -45,7 +45,9 @@ def absent(observation: Observation, baseline: Baseline) -> str:
         *((f"`{name}`", observation.milestones.get(name), spread) for name, spread in baseline.milestones.items()),
         *((f"the canary's `{s}`", observation.canary.stages.get(s), spread) for s, spread in baseline.canary.items()),
     ]
-    known = [(what, at_s, spread) for what, at_s, spread in came if at_s is not None and spread.late > 0]
+    known = [
+        (what, at_s, spread) for what, at_s, spread in came if at_s is not None and spread.always and spread.late > 0
+    ]
     if not known:
         return "nothing that could be late was reached"
     what, at_s, spread = max(known, key=lambda each: each[1] / each[2].late)

@@ -62,5 +62,5 @@ def test_what_follows_from_stored_state_follows_again_once_it_is_right(binaries:
         assert all(at_s is not None for at_s in look.canary.stages.values())
         assert result.reset is not None and result.reset.rung == "rollback"
     broken, many = results["e1"].observation, results["e2"].observation
-    assert broken is not None and "ok" not in {s.samples[-1].outcome for s in broken.probes if s.service == "web"}
+    assert broken is not None and "refused" in {s.samples[-1].outcome for s in broken.probes if s.service == "web"}
     assert many is not None and (len(many.pods), len(many.looks[0].pods)) == (14, 6)

@@ -75,7 +75,7 @@ def finished(run: Run, stop: Stop) -> ExitCode:
     """After the run is closed: what there is, the report's place, and how to go on where something is missing."""
     from campaigns.running.session import missing_tasks
     from campaigns.store import open_run
-    from mutineer.commands.show import print_summary
+    from mutineer.showing import print_summary
 
     errors = print_summary(run.folder)
     if (path := run.folder / "report.html").exists():

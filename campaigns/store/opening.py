@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 
-from campaigns.planning.plan import Plan, plan_from_json, plan_to_json
 from campaigns.run_folder import RunnerLock, new_folder, write_new
 from campaigns.store import tables as t
 from campaigns.store.database import RESCUE, memory_engine, open_engine, transaction
@@ -23,6 +23,9 @@ from campaigns.store.run import Run
 from campaigns.store.traces import Traces
 from injector.errors import StoreError
 from injector.rules import JSONValue
+
+if TYPE_CHECKING:
+    from campaigns.planning.plan import Plan
 
 __all__ = ["create_run", "open_run"]
 
@@ -34,6 +37,8 @@ def create_run(folder: Path, spec_text: str, plan: Plan, metadata: Mapping[str, 
     new_folder(folder)
     lock = _locked(folder)
     try:
+        from campaigns.planning.plan import plan_to_json
+
         text = plan_to_json(plan)
         write_new(folder / "spec.yaml", spec_text)
         write_new(folder / "plan.json", text)
@@ -152,6 +157,8 @@ def _check_plan(engine: sa.Engine, path: Path) -> None:
     with transaction(engine, path.parent) as connection:
         known = connection.execute(sa.select(t.plan_file)).one()
     if (size := path.stat().st_size) != known.bytes:
+        from campaigns.planning.plan import plan_from_json
+
         plan_from_json(path.read_text(encoding="utf-8"))  # says what is wrong with it, where it is no plan
         raise StoreError(f"plan.json is not the plan that this run began with: {size} bytes, it had {known.bytes}")
 

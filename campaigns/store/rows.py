@@ -6,10 +6,10 @@ import hashlib
 import json
 import zlib
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from campaigns.planning.plan import Plan
 from campaigns.record import ExperimentRecord
 from campaigns.store.tables import observations
 from campaigns.store.values import Judgement
@@ -18,6 +18,9 @@ from classifiers.record import from_json, observation_from_json, observation_to_
 from classifiers.verdict import Verdict
 from injector.errors import StoreError
 from injector.rules import JSONValue
+
+if TYPE_CHECKING:
+    from campaigns.planning.plan import Plan
 
 __all__ = [
     "document_of",

@@ -10,11 +10,10 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
-from campaigns.planning.plan import Plan, plan_from_json
 from campaigns.record import ExperimentRecord, Purpose
 from campaigns.run_folder import RunnerLock
 from campaigns.store import queries
@@ -35,6 +34,9 @@ from campaigns.store.values import Count, Judgement, Repeat, Session
 from classifiers.verdict import Activation, ClientFailure, OrchestratorFailure, State
 from injector.errors import InputError, StoreError
 from injector.rules import JSONValue
+
+if TYPE_CHECKING:  # reading a run hardly ever needs its plan, and the planner takes a while to load
+    from campaigns.planning.plan import Plan
 
 __all__ = ["Run", "Spoiled"]
 
@@ -141,6 +143,8 @@ class Run:
     @property
     def plan(self) -> Plan:
         """The plan, read when it is first asked for. StoreError if it is none, or not what the run began with."""
+        from campaigns.planning.plan import plan_from_json
+
         if self._plan is None:
             digest = self._scalar(sa.select(t.plan_file.c.sha256))
             try:

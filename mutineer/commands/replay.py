@@ -10,7 +10,6 @@ import click
 from mutineer.carrying_out import stage
 from mutineer.completing import complete_experiments, complete_runs
 from mutineer.exit_codes import ExitCode
-from mutineer.report.sentences import shown_recovery
 
 if TYPE_CHECKING:
     from campaigns.running.campaign import Replayed
@@ -79,6 +78,8 @@ def _document(done: Replayed) -> dict[str, Any]:
 
 
 def _print(done: Replayed, document: dict[str, Any]) -> None:
+    from mutineer.report.sentences import shown_recovery
+
     click.echo(f"{done.planned.id}: {done.planned.why}")
     for number, (record, again) in enumerate(zip(done.again, document["again"], strict=True), 1):
         click.echo(f"{number:3} {again:28} {'; '.join(record.verdict.reasons[:1])}")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import webbrowser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from campaigns.run_folder import find_run
-from campaigns.store import Run, open_run
 from injector.errors import InputError
 from mutineer.completing import complete_runs
-from mutineer.report import render
-from mutineer.report.source import read_report
+
+if TYPE_CHECKING:  # what a command runs is loaded when it runs: help and completion stay quick
+    from campaigns.store import Run
 
 __all__ = ["command", "write_report"]
 
@@ -37,6 +37,9 @@ def command(run: str | None, output: Path | None, open_it: bool) -> None:
       mutineer report quickstart-1
       mutineer report quickstart-1 --output /tmp/quickstart.html --open
     """
+    from campaigns.run_folder import find_run
+    from campaigns.store import open_run
+
     folder = find_run(run)
     with open_run(folder) as opened:
         path = write_report(opened, output)
@@ -47,6 +50,9 @@ def command(run: str | None, output: Path | None, open_it: bool) -> None:
 
 def write_report(run: Run, output: Path | None = None) -> Path:
     """Writes the report of `run` (default: report.html in its folder); returns where it is. InputError if it can't."""
+    from mutineer.report.rendering import render
+    from mutineer.report.source import read_report
+
     path = output or run.folder / "report.html"
     _write(path, render(read_report(run)))
     return path

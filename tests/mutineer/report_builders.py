@@ -18,7 +18,7 @@ from failure_db.catalogue import load
 from failure_db.matching import match, signature_of
 from injector.rules import Firing, JSONValue, NearMiss, Rule, Told
 from injector.targets import Channel, Target
-from mutineer.report import Deviation, RunMetadata, RunReport, build_report
+from mutineer.report.model import Deviation, RunMetadata, RunReport, build_report
 
 NODES = ("node-1", "node-2", "node-3")
 STAGES = ("created", "pod-created", "pod-scheduled", "pod-ready", "endpoints", "traffic")

@@ -36,7 +36,7 @@ def planned(*arguments: str) -> Plan:
 
 def test_it_prints_strata_what_was_left_out_and_how_long_it_takes(few: str) -> None:
     text = ran(few, "--parallelism", "3").stdout
-    assert text.startswith("few: 14 experiments, 10 of them golden runs; seed 1\n")
+    assert text.startswith("few: 24 experiments, 20 of them golden runs; seed 1\n")
     for words in (
         "bit-flip",
         "population",

@@ -20,8 +20,8 @@ from classifiers.observation import CanaryRecord
 from classifiers.verdict import Means, Sign
 from injector.rules import Rule
 from injector.targets import Target
-from mutineer.report import Deviation, build_report, render
-from mutineer.report.rendering import TEMPLATES
+from mutineer.report.model import Deviation, build_report
+from mutineer.report.rendering import TEMPLATES, render
 from tests.mutineer.report_builders import (
     INCIDENTS,
     firing,

@@ -14,7 +14,7 @@ from classifiers.verdict import State, Verdict
 from injector.errors import InputError, StoreError
 from injector.rules import Rule
 from injector.targets import Channel, Target
-from mutineer import story
+from mutineer import showing, story
 from mutineer.commands import schema, show
 from tests.builders import baseline, drop, faulty, firing, probes
 from tests.campaigns.builders import SPEC, record, small_plan
@@ -176,7 +176,7 @@ def test_what_could_not_be_judged_is_shown_with_its_state(tmp_path: Path) -> Non
 def test_of_many_experiments_the_gravest_are_listed_and_the_others_counted(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(show, "MOST", 1)
+    monkeypatch.setattr(showing, "MOST", 1)
     output = invoke().output
     assert SELECTOR.id[:6] in output and LOST.id[:6] not in output
     assert "1 more, no graver than these: mutineer show mine --all" in output

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from campaigns.planning.plan import plan_from_json
 from campaigns.store.rows import plan_file_row, planned_rows
 from campaigns.store.tables import VERSION, schema_version
 
@@ -27,6 +26,8 @@ def migrate(connection: sa.Connection, version: int, plan_path: Path) -> None:
     from alembic.operations import Operations  # half a second to import: only where it is needed
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
+
+    from campaigns.planning.plan import plan_from_json
 
     text = plan_path.read_bytes()
     plan = plan_from_json(text.decode())

@@ -69,7 +69,7 @@ def mended(firing: Firing, path: str | None, now: bytes | None) -> Mend | None:
 
 
 class Healing:
-    """One experiment's, once everything else of it is done. `health`: its components when it began."""
+    """Of one experiment, once everything else of it is done."""
 
     def __init__(
         self,

@@ -7,21 +7,15 @@ from pathlib import Path
 import pytest
 
 from campaigns.assets import Assets
-from campaigns.record import PlannedExperiment, Result
+from campaigns.record import PlannedExperiment
 from campaigns.running.executor import Task
-from campaigns.running.runner import LocalExecutor
 from campaigns.spec.campaign_spec import TimeLimits
 from injector.faults import Parameters
 from injector.rules import Rule
 from injector.targets import Channel, Target
+from tests.sandbox.executing import carried_out
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(240)]
-
-
-class _Silent:
-    def sandbox(self, name: str, state: str) -> None: ...
-
-    def note(self, words: str) -> None: ...
 
 
 def _task(number: int, kind: str, field: str, parameters: Parameters, model: str = "value-set") -> Task:
@@ -40,19 +34,8 @@ TASKS = [
 
 def test_what_follows_from_stored_state_follows_again_once_it_is_right(binaries: Assets, tmp_path: Path) -> None:
     limits = TimeLimits(settle_s=10.0)
-    executor = LocalExecutor(
-        binaries=binaries,
-        settings={"nodes": 2},
-        limits=limits.of_experiment(heal=True),
-        experiment_s=limits.deadline_s(heal=True),
-        parallel=1,
-        progress=_Silent(),
-        logs=tmp_path,
-    )
-    try:
-        results = {r.planned.id: r for r in executor.run(TASKS) if isinstance(r, Result)}
-    finally:
-        executor.close()
+    done = carried_out(TASKS, binaries, tmp_path, limits=limits, heal=True)
+    results = {result.planned.id: result for result in done}
     for result in results.values():
         seen = result.observation
         assert seen is not None and result.error is None

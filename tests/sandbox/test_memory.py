@@ -7,20 +7,13 @@ from pathlib import Path
 import pytest
 
 from campaigns.assets import Assets
-from campaigns.record import PlannedExperiment, Result
+from campaigns.record import PlannedExperiment
 from campaigns.running.executor import Task
-from campaigns.running.runner import LocalExecutor
-from campaigns.spec.campaign_spec import TimeLimits
 from injector.rules import Rule
 from injector.targets import Channel, Target
+from tests.sandbox.executing import carried_out
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(300)]
-
-
-class _Silent:
-    def sandbox(self, name: str, state: str) -> None: ...
-
-    def note(self, words: str) -> None: ...
 
 
 def _fault(number: int, kind: str, identity: str, field: str, occurrence: int) -> Task:
@@ -52,20 +45,7 @@ TASKS = [
 def test_a_golden_run_after_a_fault_that_controllers_remember_is_as_if_there_had_been_none(
     binaries: Assets, tmp_path: Path
 ) -> None:
-    limits = TimeLimits()
-    executor = LocalExecutor(
-        binaries=binaries,
-        settings={"nodes": 2},
-        limits=limits.of_experiment(),
-        experiment_s=limits.experiment_s,
-        parallel=1,
-        progress=_Silent(),
-        logs=tmp_path,
-    )
-    try:
-        results = [result for result in executor.run(TASKS) if isinstance(result, Result)]
-    finally:
-        executor.close()
+    results = carried_out(TASKS, binaries, tmp_path)
     rungs = ["recreate", "rollback", "recreate", "rollback"]
     assert [(r.planned.id, r.error, r.reset and r.reset.rung) for r in results] == [
         (task.planned.id, None, rung) for task, rung in zip(TASKS, rungs, strict=True)

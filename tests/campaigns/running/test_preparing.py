@@ -44,6 +44,7 @@ class Writer:
         self._keyspace, self._refuses = keyspace, refuses
         self.learnt: list[str] = []
         self.told: list[str] = ["a warning"]
+        self.told_at: dict[str, float] = {}
 
     def create(self, manifest: Any) -> bool:
         if self._refuses:

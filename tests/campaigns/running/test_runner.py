@@ -105,7 +105,7 @@ def test_results_come_in_order_with_what_the_worker_saw(make: Make, told: Told) 
     executor = make()
     results = list(executor.run(planned("ok", "ok", "ok")))
     assert [short(result) for result in results] == [("g0", "rollback"), ("g1", "rollback"), ("g2", "rollback")]
-    assert results[0].observation == observation(workload="ok", wanted_pods=6)
+    assert results[0].observation == observation(workload="ok", wanted_pods=len(dataclasses.fields(Limits)))
     assert results[0].reset == Reset("rollback", 0.1, "7 keys equal")
     assert all(result.seconds > 0 and result.sandbox == f"run-{os.getpid()}-1.1" for result in results)
     states = [state for _, state in told.states]

@@ -31,7 +31,7 @@ from classifiers.verdict import ClientFailure, OrchestratorFailure, State, Verdi
 from failure_db.catalogue import load
 from injector.errors import HarnessError, StoreError
 
-__all__ = ["Change", "Classes", "Rejudged", "bench_of", "judge_one", "rejudge"]
+__all__ = ["Change", "Classes", "Rejudged", "bench_of", "judge_here", "rejudge"]
 
 WORTH_PROCESSES = 400
 """Experiments from which on processes pay: starting one and its baseline takes about a second, as judging 100 does."""
@@ -90,7 +90,7 @@ def rejudge(run: Run, progress: Callable[[int, int], object] = lambda done, of: 
     with ExitStack() as stack:
         many = len(ids) >= WORTH_PROCESSES
         bench = bench_of(run) if repeats or not many else Bench(())
-        judge: Judge = stack.enter_context(_Workers(run)).judge if many else partial(_judge_here, run, bench)
+        judge: Judge = stack.enter_context(_Workers(run)).judge if many else partial(judge_here, run, bench)
         run.add_judgements(
             notes.new(_judge_all(run, judge, notes), _judge_repeats(run, bench, len(repeats), notes.spoil))
         )
@@ -110,15 +110,17 @@ def _judge_all(run: Run, judge: Judge, notes: _Notes) -> Iterator[Line]:
     yield from judge({identifier: found.get(identifier, "") for identifier in others}, notes.spoil)
 
 
-def _judge_here(run: Run, bench: Bench, ids: Mapping[str, str], spoiled: Spoiled) -> Iterator[Line]:
+def judge_here(run: Run, bench: Bench, ids: Mapping[str, str], spoiled: Spoiled) -> Iterator[Line]:
+    """In this process, one after another: what a Judge does. StoreError for one that is not finished."""
     for identifier, suspect in ids.items():
         try:
             record = run.record(identifier)
         except StoreError as error:
             spoiled(identifier, str(error))
             continue
-        assert record is not None, "it is finished, and nothing is taken away"
-        yield judge_one(bench, record, suspect)
+        if record is None:
+            raise StoreError(f"{run.folder}: experiment {identifier} is not finished")
+        yield _judge_one(bench, record, suspect)
 
 
 Line = tuple[str, Classes, Judgement | None]
@@ -137,7 +139,7 @@ def bench_of(run: Run) -> Bench:
     return bench
 
 
-def judge_one(bench: Bench, record: ExperimentRecord, suspect: str = "") -> Line:
+def _judge_one(bench: Bench, record: ExperimentRecord, suspect: str = "") -> Line:
     """One experiment judged again."""
     latest = bench.judged(record, suspect=suspect)
     judgement = Judgement.of(latest) if latest != record else None
@@ -147,7 +149,7 @@ def judge_one(bench: Bench, record: ExperimentRecord, suspect: str = "") -> Line
 def _judge_repeats(run: Run, bench: Bench, count: int, spoiled: Spoiled) -> Iterator[tuple[Line, str]]:
     """Repeats likewise, each with what it is in words."""
     for repeat in run.repeats(spoiled=spoiled) if count else ():
-        identifier, before, found = judge_one(bench, repeat.record)
+        identifier, before, found = _judge_one(bench, repeat.record)
         if found is not None:
             found = Judgement(
                 experiment=identifier,

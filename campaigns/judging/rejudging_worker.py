@@ -16,9 +16,8 @@ import signal
 import sys
 from pathlib import Path
 
-from campaigns.judging.bench import Bench
-from campaigns.judging.rejudging import answer, bench_of, judge_one
-from campaigns.store import Run, open_run
+from campaigns.judging.rejudging import answer, bench_of, judge_here
+from campaigns.store import open_run
 from injector.errors import StoreError
 
 __all__ = ["main"]
@@ -30,22 +29,15 @@ def main(folder: str) -> None:
         with open_run(Path(folder)) as run:
             bench = bench_of(run)
             for line in sys.stdin:
-                for identifier, suspect in json.loads(line).items():
-                    print(_judged(run, bench, identifier, suspect))
+                for judged in judge_here(run, bench, json.loads(line), _spoiled):
+                    print(answer(judged))
                 sys.stdout.flush()
     except StoreError as error:
         print(json.dumps({"failed": str(error)}), flush=True)
 
 
-def _judged(run: Run, bench: Bench, identifier: str, suspect: str) -> str:
-    """The line for one."""
-    try:
-        record = run.record(identifier)
-    except StoreError as error:
-        return json.dumps({"id": identifier, "spoiled": str(error)})
-    if record is None:
-        raise StoreError(f"{run.folder}: experiment {identifier} is not finished")
-    return answer(judge_one(bench, record, suspect))
+def _spoiled(identifier: str, why: str) -> None:
+    print(json.dumps({"id": identifier, "spoiled": why}))
 
 
 if __name__ == "__main__":

@@ -10,19 +10,21 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from campaigns.clusters.protocol import Cluster
-from classifiers.observation import ComponentSample, ComponentSeries, Observation
+from classifiers.observation import ComponentHealth, ComponentSample, ComponentSeries, Observation
 
-__all__ = ["ComponentSampler"]
+__all__ = ["ComponentSampler", "once_well", "since_then"]
 
 _INTERVAL_S = 1.0
 """A crash and restart takes some seconds; a leader is lost after ten."""
 _READY_WITHIN_S = 0.8
 """Less than the interval; readyz answers within some 10 ms."""
 _ASKED = "kube-apiserver"
+_LOOK_S = 0.2
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -86,3 +88,27 @@ def _usage(pid: int) -> tuple[float, int] | None:
     if fields[0] in "ZX":
         return None
     return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND, int(fields[21]) * _PAGE_BYTES
+
+
+def once_well(cluster: Cluster, *, within_s: float, without: Collection[str] = ()) -> tuple[ComponentHealth, ...]:
+    """Every component, asked until all are alive and none says that it is not ready, or the time is over. Those of the
+    nodes `without` are not waited for."""
+    deadline, gone = time.monotonic() + within_s, tuple(f"-{node}" for node in without)
+    now = cluster.health()
+    while time.monotonic() < deadline and any(
+        (c.ready is False or not c.alive) and not c.name.endswith(gone) for c in now
+    ):
+        time.sleep(_LOOK_S)
+        now = cluster.health()
+    return now
+
+
+def since_then(before: Mapping[str, ComponentHealth], now: Collection[ComponentHealth]) -> tuple[ComponentHealth, ...]:
+    """Components now, their restarts and CPU counted from `before`, by name."""
+    seen = []
+    for each in now:
+        then = before.get(each.name, replace(each, restarts=0, cpu_s=0.0))
+        restarts = each.restarts - then.restarts
+        used = each.cpu_s if restarts else each.cpu_s - then.cpu_s
+        seen.append(replace(each, restarts=restarts, cpu_s=round(max(used, 0.0), 3)))
+    return tuple(seen)

@@ -22,7 +22,7 @@ from campaigns.clusters.protocol import CANARY_NAMESPACE, HARNESS_COMPONENTS, Cl
 from campaigns.clusters.silent import edit_silently, read_anew
 from campaigns.observers.canary import CANARY_STEPS, run_canary
 from campaigns.observers.clients import Clients
-from campaigns.observers.components import ComponentSampler
+from campaigns.observers.components import ComponentSampler, once_well, since_then
 from campaigns.observers.events import events_of
 from campaigns.observers.history import History
 from campaigns.observers.logs import AuditReader, LogReader
@@ -285,15 +285,8 @@ class Experiment:
         """Components at the end. What is down gets a moment to come back, as it would in a cluster that restarts it,
         but for those of nodes that the workload switches off. ClusterError if one of ours had ended: what was seen
         then is nobody's failure but ours."""
-        deadline = time.monotonic() + _COME_BACK_S
-        gone = tuple(f"-{node}" for node in self._workload.lost_nodes)
-        now = self._cluster.health()
-        while time.monotonic() < deadline and any(
-            (c.ready is False or not c.alive) and not c.name.endswith(gone) for c in now
-        ):
-            time.sleep(0.2)
-            now = self._cluster.health()
-        seen = _since(before, now)
+        now = once_well(self._cluster, within_s=_COME_BACK_S, without=self._workload.lost_nodes)
+        seen = since_then(before, now)
         if broken := [c.name for c in seen if c.name in HARNESS_COMPONENTS and (c.restarts or not c.alive)]:
             raise ClusterError(f"{', '.join(broken)} ended during the experiment: a failure of the harness")
         return seen
@@ -468,14 +461,3 @@ def _caps(cluster: Cluster, keyspace: KeySpace, history: History) -> tuple[str, 
         if keyspace.full():
             caps.append("etcd's quota, capped by the host guard, is used up")
     return (*caps, *cluster.caps)
-
-
-def _since(before: Mapping[str, ComponentHealth], after: tuple[ComponentHealth, ...]) -> tuple[ComponentHealth, ...]:
-    """Components at the end, their restarts and CPU counted from the experiment's start."""
-    seen = []
-    for now in after:
-        then = before.get(now.name, dataclasses.replace(now, restarts=0, cpu_s=0.0))
-        restarts = now.restarts - then.restarts
-        used = now.cpu_s if restarts else now.cpu_s - then.cpu_s
-        seen.append(dataclasses.replace(now, restarts=restarts, cpu_s=round(max(used, 0.0), 3)))
-    return tuple(seen)

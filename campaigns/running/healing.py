@@ -10,15 +10,15 @@ in the object as it is now. Where that can't be, the object as it was before the
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from campaigns.clusters.keyspace import KeySpace
 from campaigns.clusters.protocol import HARNESS_COMPONENTS, Action, Cluster
 from campaigns.observers.canary import run_canary
 from campaigns.observers.clients import Clients
+from campaigns.observers.components import once_well, since_then
 from campaigns.observers.history import History
 from campaigns.observers.observer import watching
 from campaigns.record import Limits
@@ -26,7 +26,7 @@ from campaigns.running.end_state import EndState
 from campaigns.workloads import Workload
 from campaigns.workloads.goals import all_hold
 from campaigns.workloads.user import User
-from classifiers.observation import ComponentHealth, Look
+from classifiers.observation import Look
 from injector.codec import encode_value, locate, replace
 from injector.errors import InjectionError
 from injector.rules import Firing
@@ -112,9 +112,7 @@ class Healing:
         names = [each.name for each in self._cluster.health() if each.name not in _NOT_RESTARTED]
         for name in names:
             self._cluster.component(name, Action.RESTART)
-        deadline = time.monotonic() + _HEALTHY_WITHIN_S
-        while time.monotonic() < deadline and any(c.ready is False or not c.alive for c in self._cluster.health()):
-            time.sleep(0.2)
+        once_well(self._cluster, within_s=_HEALTHY_WITHIN_S)
         return f"{', '.join(names)} were restarted"
 
     def _look(self, phase: str, done: str) -> Look:
@@ -145,7 +143,7 @@ class Healing:
             final_counts=end.counts,
             probes=probes,
             canary=canary,
-            components=tuple(_since(before, each) for each in self._cluster.health()),
+            components=since_then(before, self._cluster.health()),
         )
 
     def _rests(self, clients: Clients, since_s: float) -> bool:
@@ -159,8 +157,3 @@ class Healing:
         stalled = any(at_s is None for at_s in look.canary.stages.values())
         more = len(look.pods) > self._workload.pods_on(len(self._cluster.vantage_points()))
         return look.rested_s is not None and not (failing or stalled or more)
-
-
-def _since(before: Mapping[str, ComponentHealth], now: ComponentHealth) -> ComponentHealth:
-    then = before.get(now.name)
-    return now if then is None else dataclasses.replace(now, restarts=now.restarts - then.restarts)

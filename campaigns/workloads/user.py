@@ -79,8 +79,7 @@ class User:
         try:
             path = self._collection(target)
             if path is None:
-                (why,) = self.told
-                return why, why, why
+                return self.told[-1], self.told[-1], self.told[-1]
             path, what = f"{path}/{quote(target.name)}", _what(target)
             read = self._send("GET", path, what, _JSON, None)
             if read is None and ": no answer (" in self.told[-1]:

@@ -21,6 +21,7 @@ from campaigns.assets.manifest import Project
 from campaigns.assets.progress import Progress, Task
 from campaigns.assets.providers import Candidate, Refusal
 from campaigns.assets.toolchain import ensure_go, required_go
+from campaigns.uninterrupted import uninterrupted
 from injector.errors import AssetError
 
 __all__ = ["GoBuild"]
@@ -97,19 +98,21 @@ def _build(
         *(str(go), "build", "-v", "-mod=readonly", "-trimpath", "-ldflags", project.go.ldflags),
         *("-o", f"{output}/", *(project.binary(name).package for name in names)),
     ]
-    process = subprocess.Popen(
-        command, cwd=project.go.folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, process_group=0,
-    )  # fmt: skip
-    said: deque[str] = deque(maxlen=20)
+    process, said = None, deque[str](maxlen=20)
     try:
+        with uninterrupted():
+            process = subprocess.Popen(
+                command, cwd=project.go.folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE, process_group=0,
+            )  # fmt: skip
         with progress.task(f"building {', '.join(names)} {project.version} with Go (minutes when new)") as task:
             _follow(process, said, task)
         code = process.wait()
     finally:
-        _stop(process)
-        assert process.stderr is not None
-        process.stderr.close()
+        if process is not None:
+            _stop(process)
+            assert process.stderr is not None
+            process.stderr.close()
     if code == 0:
         return None
     if any("no space left on device" in line for line in said):

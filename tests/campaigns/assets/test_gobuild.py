@@ -124,10 +124,17 @@ esac
 """
 
 BUILDS = """
-import signal, sys
+import signal, subprocess, sys, time
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit it ignored
 from tests.campaigns.assets.test_gobuild import building
+start, held_s = subprocess.Popen, float(sys.argv[3])
+def late(command, *arguments, **options):
+    process = start(command, *arguments, **options)
+    if "build" in command:
+        time.sleep(held_s)
+    return process
+subprocess.Popen = late
 try:
     building(Path(sys.argv[1]), Path(sys.argv[2])).ensure()
 except KeyboardInterrupt:
@@ -142,11 +149,12 @@ def ended(pid: int) -> bool:
         return True
 
 
-def test_an_interrupted_build_takes_its_compilers_with_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("held_s", [0, 0.5], ids=["while it runs", "before its start has returned"])
+def test_an_interrupted_build_takes_its_compilers_with_it(tmp_path: Path, held_s: float) -> None:
     fake(tmp_path / "bin", "go", NEVER_ENDS)
     pids = tmp_path / "pids"
     environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", "PIDS": str(pids)}
-    command = [sys.executable, "-c", BUILDS, str(tmp_path), str(module(tmp_path / "one"))]
+    command = [sys.executable, "-c", BUILDS, str(tmp_path), str(module(tmp_path / "one")), str(held_s)]
     process = subprocess.Popen(command, env=environment, cwd=Path(__file__).parents[3])
     deadline = time.monotonic() + 20
     while not (pids.exists() and len(pids.read_text().split()) == 2):
@@ -155,8 +163,11 @@ def test_an_interrupted_build_takes_its_compilers_with_it(tmp_path: Path) -> Non
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
     deadline = time.monotonic() + 20
-    for pid in map(int, pids.read_text().split()):
-        while not ended(pid):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+    left = set(map(int, pids.read_text().split()))
+    while left and time.monotonic() < deadline:
+        left = {pid for pid in left if not ended(pid)}
+        time.sleep(0.02)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
     assert list((tmp_path / "cache" / "staging").iterdir()) == []

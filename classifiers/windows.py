@@ -91,15 +91,9 @@ def probing_end_s(observation: Observation) -> float:
 def hit_s(observation: Observation) -> float | None:
     """When the first fault entered, in seconds since the experiment's start; None if none fired or it can't be told.
 
-    A firing that got a revision is placed by that write, which is stamped on the experiment's own clock. Otherwise
-    `Firing.at_s` is taken, which the collector sets to the experiment's clock; one outside the experiment (a raw
-    monotonic time of the machine) places nothing.
+    A write that was held back entered when it was, not when it was stored. A time outside the experiment places
+    nothing; then it is the time of the write that the firing became.
     """
     at_of = {w.revision: w.at_s for w in observation.writes}
-    times = []
-    for firing in observation.firings:
-        at = at_of.get(firing.revision) if firing.revision is not None else None
-        at = firing.at_s if at is None else at
-        if 0.0 <= at <= observation.seconds:
-            times.append(at)
-    return min(times, default=None)
+    times = [at for f in observation.firings for at in (f.at_s, at_of.get(f.revision or 0)) if at is not None]
+    return min((at for at in times if 0.0 <= at <= observation.seconds), default=None)

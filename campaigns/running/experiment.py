@@ -49,6 +49,7 @@ from injector.channels.recording import Recorded
 from injector.codec.table import shipped_table
 from injector.conditions import parse_condition
 from injector.errors import ClusterError, FaultError
+from injector.faults import ALONE, MODELS
 from injector.identity import Identified, kind_of_key
 from injector.rules import Firing, NearMiss, Rule
 from injector.targets import Channel, is_told
@@ -93,6 +94,7 @@ class Experiment:
         self._began = self._await_by = 0.0
         self._trace: Trace | None = None
         self._armed = False
+        self._held_s = min(_held_s(rule), limits.settle_s)
 
     @property
     def _in_flight(self) -> bool:
@@ -301,7 +303,7 @@ class Experiment:
         if self._unclean:
             return
         self._phase("driving")
-        self._await_by = time.monotonic() + self._limits.settle_s
+        self._await_by = time.monotonic() + self._limits.settle_s + self._held_s
         drive(self._workload.steps, user, self._cluster, history, deadline=self._await_by)
         self._milestones["applied"] = self._now_s()
         history.caught_up(within_s=1.0)  # or a goal might be asked of the state before the last step
@@ -309,7 +311,7 @@ class Experiment:
         self._milestones["settled"] = self._settle(history, clients)
         if self._rule is not None and (not self._in_flight or self._rule.reread):
             self._inject_now(self._rule, history)
-            self._await_by = time.monotonic() + self._limits.settle_s
+            self._await_by = time.monotonic() + self._limits.settle_s + self._held_s
             self._milestones["settled-after-fault"] = self._settle(history, clients, after_fault=True)
 
     def _inject_now(self, rule: Rule, history: History) -> None:
@@ -352,7 +354,8 @@ class Experiment:
 
     def _settle(self, history: History, clients: Clients, *, after_fault: bool = False) -> float | None:
         """Waits for rest, noting the milestones on the way; returns when it came, None if the deadline came first.
-        After a fault at rest nothing may happen for a while before something does: the longer wait counts."""
+        After a fault at rest nothing may happen for a while before something does: the longer wait counts. What a rule
+        holds back is still to come: nothing is stuck before that."""
         start_s = self._now_s()
 
         def rested() -> bool:
@@ -361,7 +364,7 @@ class Experiment:
             there = came["pods-ready"] is not None and (came["traffic"] is not None or not self._workload.services)
             quiet_s = self._now_s() - max(history.last_change_s, start_s)
             settled = there and not after_fault and all_hold(self._workload.done, history)
-            return quiet_s >= (self._limits.quiet_s if settled else self._limits.stuck_s)
+            return quiet_s >= (self._limits.quiet_s if settled else self._limits.stuck_s + self._held_s)
 
         rest = history.wait(rested, deadline=self._await_by)
         return self._now_s() if rest else None
@@ -413,6 +416,13 @@ class Experiment:
         except ClusterError:  # an etcd that does not answer is the components' to tell
             return firing
         return dataclasses.replace(firing, consumed=(*firing.consumed, *later))
+
+
+def _held_s(rule: Rule | None) -> float:
+    """For how long what the rule is done to is held back."""
+    if rule is None or not MODELS[rule.model].in_flight:
+        return 0.0
+    return MODELS[rule.model].apply(b"", None, rule.parameters, ALONE).delivery.delay_s
 
 
 def _version(who: Identified) -> str:

@@ -158,6 +158,10 @@ def test_a_run_that_was_late_before_the_fault_came_is_no_measure_of_the_fault() 
     assert judge(late(1.0), baseline()).orchestrator is OrchestratorFailure.TIMING, "late because of the fault"
     down = replace(late(UP_AT_S + 3), components=components(it=ComponentHealth(name="etcd", alive=False)))
     assert judge(down, baseline()).orchestrator is OrchestratorFailure.OUTAGE, "no slow machine does that"
+    held = observation().writes[1]  # which the firing became
+    stored = replace(held, at_s=UP_AT_S + 3)
+    held_back = replace(late(0.2), firings=(firing(at_s=0.2, revision=held.revision),), writes=(stored,))
+    assert judge(held_back, baseline()).orchestrator is OrchestratorFailure.TIMING, "it came when it was held back"
     nobody_hurt = replace(late(UP_AT_S + 3), probes=probes())
     assert judge(nobody_hurt, baseline()).orchestrator is OrchestratorFailure.NONE
 

@@ -96,6 +96,40 @@ def test_the_fault_was_in_the_users_own_request_if_they_wrote_it_or_nobody_can_t
     assert experiment._users_own(rule) is False, "what the canary asks for is not the workload's"
 
 
+class Resting:
+    """A stand-in for a history in which nothing changes any more: waiting is looking each tenth of a second."""
+
+    last_change_s = 0.0
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def wait(self, holds: Any, *, deadline: float) -> bool:
+        while not holds() and self.now_s < 10:
+            self.now_s = round(self.now_s + 0.1, 1)
+        return self.now_s < 10
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters", "stuck_s"),
+    [
+        ("drop", {"told": "success"}, 1.0),
+        ("delay", {"seconds": 0.5}, 1.5),
+        ("delay", {"seconds": 300}, 2.0),
+        ("bit-flip", {"bit": 1}, 1.0),
+    ],
+)
+def test_nothing_is_stuck_before_what_is_held_back_can_have_arrived(
+    model: str, parameters: dict[str, Any], stuck_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = Target(kind="Deployment", identity="Deployment/default/web", field="spec.replicas", group="apps")
+    rule = Rule(id="r", channel=Channel.APISERVER_TO_ETCD, model=model, parameters=parameters, target=target)
+    waiting, resting = made(Told(health("etcd")), rule), Resting()
+    monkeypatch.setattr(waiting, "_now_s", lambda: resting.now_s)
+    monkeypatch.setattr(waiting, "_note_milestones", lambda *_: None)
+    assert waiting._settle(resting, None) == stuck_s
+
+
 # What a rule at rest waits for, and what became of the fault, with a real etcd
 
 AFTER = "Deployment/default/web Available"

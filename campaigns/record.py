@@ -25,10 +25,12 @@ __all__ = [
 
 
 class Purpose(StrEnum):
-    """Why an experiment is done: because the plan says so; or once more, for the campaign's policy wants to see a
-    finding again (confirm), or a person asked (replay)."""
+    """Why an experiment is done: because the plan says so; or once more, for what was late beside others may not be so
+    while nothing else runs (alone), the campaign's policy wants to see a finding again (confirm), or a person asked
+    (replay)."""
 
     PLANNED = "planned"
+    ALONE = "alone"
     CONFIRM = "confirm"
     REPLAY = "replay"
 

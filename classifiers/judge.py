@@ -38,17 +38,17 @@ def judge(
     baseline: Baseline,
     *,
     golden: bool = False,
-    suspect: str = "",
+    doubt: str = "",
     symptoms: Registry = SYMPTOMS,
 ) -> Verdict:
     """Judges one experiment. For a golden run (`golden=True`) the baseline must not contain that run (judge_goldens).
-    `suspect`: why its cluster may not have been clean, which only other runs on it tell. ValueError if the baseline is
+    `doubt`: why nothing can be concluded from it, which only other runs tell, in words. ValueError if the baseline is
     of another workload."""
     if observation.workload != baseline.workload:
         raise ValueError(f"workload {observation.workload!r} against the baseline of {baseline.workload!r}")
     reasons = doubts(observation, baseline, golden=golden)
-    if suspect:
-        reasons = (*reasons, f"unclean start, perhaps: {suspect}")
+    if doubt:
+        reasons = (*reasons, doubt)
     if not baseline.enough:
         return _inconclusive(observation, None, (*reasons, *_caps(observation)), golden=golden)
     held, doubted = _believed(observation, symptoms.symptoms(observation, baseline))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "ALONE_GOLDENS",
     "BEHIND_S",
     "CRASH_LOOP_RESTARTS",
     "ERROR_RATE_MARGIN",
@@ -42,6 +43,10 @@ __all__ = [
 
 MIN_GOLDENS: Final = 3
 """Golden runs. With one or two there is no spread to speak of: a median absolute deviation needs three."""
+
+ALONE_GOLDENS: Final = 5
+"""Golden runs made alone, of each workload of which something was late beside others. Nothing disturbs them, so they
+agree within a second, and the floors below decide; two more than the least, in case that one can't be judged."""
 
 MAD_TO_SIGMA: Final = 1.4826
 """Dimensionless. Makes the median absolute deviation comparable to a standard deviation (1 / Φ⁻¹(3/4), normal data)."""

@@ -112,7 +112,8 @@ class Verdict:
     """The judgement of one experiment. Classes are None unless `state` is judged. `also` are the other orchestrator
     classes that held; `activation` is None for golden runs; `aware` is None where no user asked, `aware_s` when they
     were told, in seconds since the start, if that is known; `detected` is what Kubernetes itself told
-    (classifiers.detection); `recovery` is None unless it was tried (classifiers.recovery)."""
+    (classifiers.detection); `recovery` is None unless it was tried (classifiers.recovery). `to_be_alone`: it was late
+    and nothing else, beside other experiments: not judged until it has been done again alone."""
 
     state: State
     reasons: tuple[str, ...]
@@ -124,3 +125,4 @@ class Verdict:
     aware_s: float | None = None
     detected: tuple[Sign, ...] = ()
     recovery: Recovery | None = None
+    to_be_alone: bool = False

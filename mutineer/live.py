@@ -160,9 +160,9 @@ class _PlainView:
             )
         )
 
-    def more(self, repeats: int) -> None:
+    def more(self, repeats: int, why: str) -> None:
         self._counts.total += repeats
-        self.note(_more(repeats))
+        self.note(f"{repeats} more, {why}")
 
     def sandbox(self, name: str, state: str) -> None:
         pass
@@ -208,9 +208,9 @@ class _LiveView:
             )
         )
 
-    def more(self, repeats: int) -> None:
+    def more(self, repeats: int, why: str) -> None:
         self._counts.total += repeats
-        self.note(_more(repeats))
+        self.note(f"{repeats} more, {why}")
 
     def sandbox(self, name: str, state: str) -> None:
         self._states[name] = state, self._counts.clock()
@@ -264,10 +264,6 @@ class _LiveView:
 
 def _count(number: int, word: str, ending: str = "s") -> str:
     return f"{number} {word}{ending if number != 1 else ''}"
-
-
-def _more(repeats: int) -> str:
-    return f"{repeats} more, to confirm findings on fresh sandboxes"
 
 
 def _line(words: str, style: str = "") -> Text:

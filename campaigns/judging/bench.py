@@ -2,6 +2,9 @@
 
 A classifier that raises makes the experiment an *error*, with the traceback, never `none`.
 
+An experiment that was late beside others is judged by how it went alone (classifiers.alone), and that by the golden
+runs that were made alone.
+
 What it keeps in memory does not grow with the campaign: of each workload at most MOST_GOLDENS golden runs, spread
 evenly over the campaign, and of the experiments nothing.
 """
@@ -10,15 +13,17 @@ from __future__ import annotations
 
 import dataclasses
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from campaigns.judging.suspects import is_quiet
 from campaigns.record import ExperimentRecord, IncidentMatch, Purpose, Result
+from classifiers.alone import by_itself
 from classifiers.golden import Baseline
 from classifiers.judge import judge, judge_goldens
 from classifiers.numbers import MIN_GOLDENS
 from classifiers.observation import Observation
-from classifiers.verdict import State, Verdict
+from classifiers.verdict import OrchestratorFailure, State, Verdict
 from failure_db.catalogue import Incident
 from failure_db.matching import match, signature_of
 
@@ -35,6 +40,17 @@ meanwhile. In the end it is exact."""
 
 def _stale(count: int) -> float:
     return (_STALE if count < _LATER else _STALE_LATER) * count
+
+
+class _Measure(NamedTuple):
+    """What experiments of a workload are measured by: golden runs made beside others, or alone."""
+
+    workload: str
+    alone: bool
+
+    @classmethod
+    def of(cls, record: ExperimentRecord, purpose: Purpose) -> _Measure:
+        return cls(record.planned.workload, purpose is Purpose.ALONE)
 
 
 class _Goldens:
@@ -54,77 +70,90 @@ class _Goldens:
 
 
 class Bench:
-    """Holds the golden runs and the incidents that experiments are compared with."""
+    """Holds the golden runs and the incidents that experiments are compared with. `alone`: how an experiment, by its
+    id, went that was done again alone, None if it was not; without it there was never more than one at a time."""
 
-    def __init__(self, incidents: Sequence[Incident]) -> None:
-        self._incidents = incidents
-        self._goldens: dict[str, _Goldens] = {}
-        self._baselines: dict[str, tuple[int, Baseline]] = {}
+    def __init__(
+        self, incidents: Sequence[Incident], *, alone: Callable[[str], ExperimentRecord | None] | None = None
+    ) -> None:
+        self._incidents, self._alone = incidents, alone
+        self._goldens: dict[_Measure, _Goldens] = {}
+        self._baselines: dict[_Measure, tuple[int, Baseline]] = {}
         self._all_in = False
 
-    def remember(self, record: ExperimentRecord) -> None:
+    def remember(self, record: ExperimentRecord, purpose: Purpose = Purpose.PLANNED) -> None:
         """A golden run of an earlier session: others are judged by it, too."""
         if record.planned.golden and record.observation is not None:
-            self._add(record.planned.workload, record.planned.id, record.observation)
+            self._add(_Measure.of(record, purpose), record.planned.id, record.observation)
 
     def all_in(self) -> None:
         """No more golden runs come for now: baselines are by exactly those that there are."""
         self._all_in = True
         self._baselines.clear()
 
-    def _add(self, workload: str, identifier: str, observation: Observation) -> None:
+    def _add(self, measure: _Measure, identifier: str, observation: Observation) -> None:
         """One that started unclean measures nothing."""
         if not observation.unclean:
             self._all_in = False
-            self._goldens.setdefault(workload, _Goldens()).add(identifier, observation)
+            self._goldens.setdefault(measure, _Goldens()).add(identifier, observation)
 
     def record(self, result: Result) -> ExperimentRecord:
         """The record of a result, judged by the golden runs that there are so far. A golden run that was planned is
-        one of them from here on; one that was done once more is only judged."""
+        one of them from here on, beside others or alone; one that was done once more for another reason is only
+        judged."""
         planned, observation = result.planned, result.observation
         if observation is None:
             verdict = Verdict(state=State.ERROR, reasons=("the harness failed; see `error`",))
             return self._record(result, verdict, error=result.error)
-        if planned.golden and result.purpose is Purpose.PLANNED:
-            self._add(planned.workload, planned.id, observation)
         record = self._record(result, Verdict(state=State.INCONCLUSIVE, reasons=("not judged yet",)))
-        return self.judged(record)
+        if planned.golden and result.purpose in (Purpose.PLANNED, Purpose.ALONE):
+            self._add(_Measure.of(record, result.purpose), planned.id, observation)
+        return self.judged(record, result.purpose)
 
-    def judged(self, record: ExperimentRecord, *, suspect: str = "") -> ExperimentRecord:
+    def judged(
+        self, record: ExperimentRecord, purpose: Purpose = Purpose.PLANNED, *, suspect: str = ""
+    ) -> ExperimentRecord:
         """The same record, judged anew by the golden runs that there are now. Errors of the harness stay what they
         are. `suspect`: see campaigns.judging.suspects."""
         if (observation := record.observation) is None:
             return record
         try:
-            verdict = self._verdict(record, observation, suspect)
+            verdict = self._verdict(record, purpose, observation, suspect)
             incidents = self._matches(record, verdict, observation)
         except Exception:  # noqa: BLE001 - the border of one plugin: a classifier that raises makes an error
             verdict = Verdict(state=State.ERROR, reasons=("a classifier failed; see `error`",))
             return dataclasses.replace(record, verdict=verdict, incidents=(), error=traceback.format_exc())
         return dataclasses.replace(record, verdict=verdict, incidents=incidents, error=None)
 
-    def _verdict(self, record: ExperimentRecord, observation: Observation, suspect: str) -> Verdict:
-        workload = record.planned.workload
+    def _verdict(self, record: ExperimentRecord, purpose: Purpose, observation: Observation, suspect: str) -> Verdict:
+        measure = _Measure.of(record, purpose)
         if record.planned.golden:
-            others = [seen for name, seen in self._kept(workload).items() if name != record.planned.id]
-            return judge(observation, Baseline.from_observations(workload, others), golden=True)
-        return judge(observation, self._baseline(workload), suspect=suspect)
+            others = [seen for name, seen in self._kept(measure).items() if name != record.planned.id]
+            return judge(observation, Baseline.from_observations(measure.workload, others), golden=True)
+        baseline = self._baseline(measure)
+        verdict = judge(observation, baseline, doubt=f"unclean start, perhaps: {suspect}" if suspect else "")
+        if purpose is not Purpose.PLANNED or verdict.orchestrator is not OrchestratorFailure.TIMING:
+            return verdict
+        if self._alone is None:
+            return verdict
+        again = self._alone(record.planned.id)
+        return by_itself(observation, baseline, None if again is None else self.judged(again, Purpose.ALONE).verdict)
 
-    def _kept(self, workload: str) -> Mapping[str, Observation]:
-        return self._goldens[workload].kept if workload in self._goldens else {}
+    def _kept(self, measure: _Measure) -> Mapping[str, Observation]:
+        return self._goldens[measure].kept if measure in self._goldens else {}
 
-    def _baseline(self, workload: str) -> Baseline:
+    def _baseline(self, measure: _Measure) -> Baseline:
         """From the golden runs in which nothing was wrong, judged by each other: one whose canary never came would make
         a canary that never comes look normal. While they are too few for that, from all."""
-        runs = list(self._kept(workload).values())
-        count, known = self._baselines.get(workload, (-1, None))
+        runs, workload = list(self._kept(measure).values()), measure.workload
+        count, known = self._baselines.get(measure, (-1, None))
         if known is None or (count != len(runs) and (self._all_in or len(runs) >= _stale(count))):
             believed = runs
             if len(runs) > MIN_GOLDENS:
                 verdicts = judge_goldens(workload, runs)
                 believed = [run for run, verdict in zip(runs, verdicts, strict=True) if is_quiet(verdict)]
             known = Baseline.from_observations(workload, believed)
-            self._baselines[workload] = len(runs), known
+            self._baselines[measure] = len(runs), known
         return known
 
     def _matches(

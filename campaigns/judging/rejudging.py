@@ -24,7 +24,7 @@ from typing import IO
 
 from campaigns.judging.bench import Bench
 from campaigns.judging.suspects import suspects
-from campaigns.record import ExperimentRecord
+from campaigns.record import ExperimentRecord, Purpose
 from campaigns.store import Judgement, Run, Spoiled
 from classifiers.record import from_json, to_json
 from classifiers.verdict import ClientFailure, OrchestratorFailure, State, Verdict
@@ -130,18 +130,31 @@ Judge = Callable[[Mapping[str, str], Spoiled], Iterator[Line]]
 """Judges experiments: id → why it is suspect, "" if it is not."""
 
 
-def bench_of(run: Run) -> Bench:
-    """A bench with all golden runs of the run that can be read."""
-    bench = Bench(load())
-    for record in run.goldens(spoiled=lambda identifier, why: None):
+def bench_of(run: Run, spoiled: Spoiled = lambda identifier, why: None) -> Bench:
+    """A bench with all golden runs of the run that can be read; `spoiled` is told of those that can't."""
+    bench = Bench(load(), alone=partial(_alone, run) if _side_by_side(run) else None)
+    for record in run.goldens(spoiled=spoiled):
         bench.remember(record)
+    for repeat in run.repeats(purpose=Purpose.ALONE, golden=True, spoiled=spoiled):
+        bench.remember(repeat.record, Purpose.ALONE)
     bench.all_in()
     return bench
 
 
-def _judge_one(bench: Bench, record: ExperimentRecord, suspect: str = "") -> Line:
+def _alone(run: Run, identifier: str) -> ExperimentRecord | None:
+    """How an experiment went alone."""
+    return next((each.record for each in run.repeats(identifier, Purpose.ALONE, spoiled=lambda *_: None)), None)
+
+
+def _side_by_side(run: Run) -> bool:
+    """Whether more than one experiment ran at a time in one of its sessions."""
+    hosts = (session.document.get("host") for session in run.sessions())
+    return any(isinstance(host, dict) and host.get("sandboxes") != 1 for host in hosts)
+
+
+def _judge_one(bench: Bench, record: ExperimentRecord, suspect: str = "", purpose: Purpose = Purpose.PLANNED) -> Line:
     """One experiment judged again."""
-    latest = bench.judged(record, suspect=suspect)
+    latest = bench.judged(record, purpose, suspect=suspect)
     judgement = Judgement.of(latest) if latest != record else None
     return record.planned.id, Classes.of(record.verdict), judgement
 
@@ -149,7 +162,7 @@ def _judge_one(bench: Bench, record: ExperimentRecord, suspect: str = "") -> Lin
 def _judge_repeats(run: Run, bench: Bench, count: int, spoiled: Spoiled) -> Iterator[tuple[Line, str]]:
     """Repeats likewise, each with what it is in words."""
     for repeat in run.repeats(spoiled=spoiled) if count else ():
-        identifier, before, found = _judge_one(bench, repeat.record)
+        identifier, before, found = _judge_one(bench, repeat.record, purpose=repeat.purpose)
         if found is not None:
             found = Judgement(
                 experiment=identifier,

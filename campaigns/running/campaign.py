@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from campaigns.assets import Assets
-from campaigns.judging.bench import Bench
+from campaigns.judging.rejudging import bench_of
 from campaigns.planning.plan import plan
 from campaigns.planning.recording import Recording
 from campaigns.planning.recordings_found import write_recordings
@@ -23,12 +23,11 @@ from campaigns.record import ExperimentRecord, PlannedExperiment, Purpose
 from campaigns.running.executor import Executor, Progress, Task
 from campaigns.running.host import now, run_metadata, sandboxes_for, session_document, versions
 from campaigns.running.runner import LocalExecutor
-from campaigns.running.session import Session, SessionView, due_confirmations, missing_tasks
+from campaigns.running.session import Session, SessionView, due_alone, due_confirmations, missing_tasks
 from campaigns.running.stopping import Stop
 from campaigns.spec.campaign_spec import CampaignSpec, parse_spec
 from campaigns.spec.policies import ConfirmPolicy, StopRules
 from campaigns.store import Run, create_run, open_run
-from failure_db.catalogue import load
 from injector.errors import InputError, MutineerError, StoreError
 from injector.rules import JSONValue
 
@@ -44,8 +43,8 @@ class CampaignView(Progress, SessionView, Protocol):
     def planned(self, *, golden: int, faults: int, repeats: int, sandboxes: int, folder: Path, done: int) -> None:
         """What is to be done now; `done`: experiments and golden runs of the plan that were done before."""
 
-    def more(self, repeats: int) -> None:
-        """Findings that are to be done again, on top."""
+    def more(self, repeats: int, why: str) -> None:
+        """So many are to be done again, on top."""
 
     def note(self, words: str) -> None: ...
 
@@ -134,7 +133,8 @@ def resume_campaign(
         on_error.callback(run.close)
         earlier, start = _as_begun(run)
         spec = (overrides or Overrides()).over(earlier).of(_spec_of(run))
-        if "ended" in run.metadata and not missing_tasks(run) and not due_confirmations(run, spec.confirm):
+        due = (missing_tasks(run), due_alone(run), due_confirmations(run, spec.confirm))
+        if "ended" in run.metadata and not any(due):
             planned = len(run.plan.experiments)
             raise InputError(f"nothing is missing in {folder}: all {planned} experiments are done")
         for words in _differences(run, assets, mixed_versions):
@@ -195,8 +195,7 @@ class _Work:
         self, run: Run, spec: CampaignSpec, start: Path, assets: Assets, view: CampaignView, stop: Stop, engine: Engine
     ) -> None:
         self._run, self._spec, self._assets, self._view, self._stop = run, spec, assets, view, stop
-        self._settings, self._engine = spec.to_sandbox_settings(start), engine
-        self._bench, self._parallel = Bench(load()), 1
+        self._settings, self._engine, self._parallel = spec.to_sandbox_settings(start), engine, 1
 
     @contextlib.contextmanager
     def open_for(self, why: str, *, rules: StopRules | None, close: bool = True) -> Iterator[tuple[Session, Executor]]:
@@ -205,11 +204,10 @@ class _Work:
         with contextlib.ExitStack() as on_error:
             if close:
                 on_error.callback(self._run.close)
-            for record in self._run.goldens(spoiled=self._left_out):  # of earlier sessions
-                self._bench.remember(record)
             self._parallel = sandboxes_for(self._spec, len(self._run.plan.experiments))
             self._run.begin_session({"why": why, **session_document(self._assets, self._parallel)})
-            session = Session(self._run, self._bench, self._view, stop=self._stop, rules=rules)
+            bench = bench_of(self._run, self._left_out)
+            session = Session(self._run, bench, self._view, stop=self._stop, rules=rules)
             executor = self._executor()
             with self._ending(), session.closing(executor):
                 yield session, executor
@@ -219,16 +217,21 @@ class _Work:
         self._view.note(f"the golden run {identifier} is not gone by: {why}")
 
     def carry_out(self, session: Session, executor: Executor) -> None:
-        """What is missing, then what is to be confirmed by the judgement of the whole."""
+        """What is missing; then, by the judgement of the whole, what is to be done again alone, and what is to be
+        confirmed."""
         missing = missing_tasks(self._run)
         self.tell(missing)
         session.work(executor, missing)
         session.judge_again()
-        if "ended" not in self._run.metadata and not missing_tasks(self._run):
+        if self._stop.why is None and (late := due_alone(self._run)):
+            self._view.more(len(late), "one at a time: what was late beside others, and golden runs to measure it by")
+            session.work(executor, late)
+            session.judge_again()
+        if "ended" not in self._run.metadata and not missing_tasks(self._run) and not due_alone(self._run):
             self._run.note("ended", now())
         again = due_confirmations(self._run, self._spec.confirm) if self._stop.why is None else []
         if again:
-            self._view.more(len(again))
+            self._view.more(len(again), "to confirm findings on fresh sandboxes")
             session.work(executor, again)
 
     def tell(self, tasks: Sequence[Task]) -> None:

@@ -27,7 +27,12 @@ class Task:
     @property
     def fresh(self) -> bool:
         """Whether it needs a sandbox on which nothing has run: what comes of it is to depend on nothing before."""
-        return self.purpose is not Purpose.PLANNED or bool(self.failed)
+        return self.purpose in (Purpose.CONFIRM, Purpose.REPLAY) or bool(self.failed)
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else may run meanwhile: it is to be seen how long things take."""
+        return self.purpose is Purpose.ALONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class Executor(Protocol):
       FailedAttempt: a task under which the harness broke is tried once more, on a cluster on which nothing has run;
       the second time it is a Result with an `error` that tells of both. Task.failed counts as attempts.
     - A task with `fresh` gets a cluster on which nothing has run; any other one that is proven to be as at its start.
+      While a task with `alone` is carried out, no other is, no cluster starts and none is reset.
     - `retire` may be called while `run` goes on, with the `sandbox` of a Result: nothing more is begun on that cluster.
     - `finish` may be called at any time, from a signal handler too: nothing more is begun, what is under way is
       finished, and `run` ends. Tasks that were not begun have no Result.

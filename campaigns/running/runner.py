@@ -166,16 +166,26 @@ class LocalExecutor:
             self._await_end(slot, now)
         elif slot.stage is Stage.IDLE and self._work_left():
             self._next(slot)
-        if slot.stage is Stage.EMPTY and self._work_left() and self._lacks_sandboxes():
+        if slot.stage is Stage.EMPTY and self._work_left() and self._lacks_sandboxes() and not self._one_is_alone():
             if now >= max(slot.not_before, self._next_launch):
                 self._launch(slot)
         elif slot.pending is not None and (slot.stage is Stage.EMPTY or not self._work_left()):
             self._release(slot, "")  # nobody needs the fresh one
 
+    def _one_is_alone(self) -> bool:
+        """Whether something runs beside which nothing may begin."""
+        return any(slot.task is not None and slot.task.alone for slot in self._slots)
+
+    def _may_begin(self, task: Task, slot: Slot) -> bool:
+        at_rest = (Stage.IDLE, Stage.EMPTY)
+        return not task.alone or all(other is slot or other.stage in at_rest for other in self._slots)
+
     def _lacks_sandboxes(self) -> bool:
-        """Whether more is to be done than those that start will take."""
+        """Whether more is to be done than those that start will take. Those that are to be alone need one in all."""
         starting = sum(slot.stage is Stage.STARTING for slot in self._slots)
-        return len(self._queue) + len(self._fresh) > starting
+        beside = len(self._fresh) + sum(not task.alone for task in self._queue)
+        there = any(slot.stage in (Stage.IDLE, Stage.BUSY) for slot in self._slots)
+        return beside + (bool(self._queue) and not there) > starting
 
     def _lacks_fresh_ones(self) -> bool:
         """Whether more is to be done on fresh sandboxes than those that are on their way will take."""
@@ -293,13 +303,14 @@ class LocalExecutor:
         if slot.retired:
             self._replace(slot)
             return
-        if not self._finishing and self._queue:
+        begins = not self._finishing and not self._one_is_alone()
+        if begins and self._queue and self._may_begin(self._queue[0], slot):
             task = self._queue.popleft()
-        elif not self._finishing and self._fresh and not slot.used:
+        elif begins and self._fresh and not slot.used and self._may_begin(self._fresh[0], slot):
             task = self._fresh.popleft()
         else:
             slot.stage, slot.deadline = Stage.IDLE, float("inf")
-            if not self._finishing and self._lacks_fresh_ones():
+            if begins and self._lacks_fresh_ones():
                 self._replace(slot)
             else:
                 self._say(slot, "idle")

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Protocol
 
 from campaigns.judging.bench import Bench
@@ -20,9 +21,10 @@ from campaigns.running.stopping import Stop, Tally
 from campaigns.spec.policies import ConfirmPolicy, StopRules
 from campaigns.store import Run
 from campaigns.uninterrupted import uninterrupted
+from classifiers.numbers import ALONE_GOLDENS
 from classifiers.verdict import State
 
-__all__ = ["Session", "SessionView", "due_confirmations", "missing_tasks"]
+__all__ = ["Session", "SessionView", "due_alone", "due_confirmations", "missing_tasks"]
 
 
 _MANY = 200
@@ -57,6 +59,26 @@ def due_confirmations(run: Run, policy: ConfirmPolicy | None) -> list[Task]:
         if record.verdict.orchestrator is not None and record.verdict.orchestrator.value in policy.classes
     ]
     return [Task(planned, Purpose.CONFIRM) for planned in found for _ in range(policy.times - done[planned.id])]
+
+
+def due_alone(run: Run) -> list[Task]:
+    """What was late beside others and is to be done again alone; before it, of the same workloads, as many golden runs
+    as there have to be to tell what is late then."""
+    late = [record.planned for record in run.records(observations=False) if record.verdict.to_be_alone]
+    if not late:
+        return []
+    known = run.repeats(purpose=Purpose.ALONE, golden=True, observations=False)
+    done = Counter(each.record.planned.workload for each in known)
+    goldens = [
+        planned
+        for workload in dict.fromkeys(each.workload for each in late)
+        for planned in islice(
+            (each for each in run.plan.experiments if each.golden and each.workload == workload),
+            done[workload],
+            ALONE_GOLDENS,
+        )
+    ]
+    return [Task(planned, Purpose.ALONE) for planned in (*goldens, *late)]
 
 
 def _casts_doubt(record: ExperimentRecord) -> bool:

@@ -237,16 +237,20 @@ class Run:
         identifier: str | None = None,
         purpose: Purpose | None = None,
         *,
+        golden: bool | None = None,
         observations: bool = True,
         spoiled: Spoiled | None = None,
     ) -> Iterator[Repeat]:
-        """Repeats of one experiment or of all, of one purpose or of both, in the order they were added; without their
-        observations (None) if not asked for. `spoiled`: as for `records`."""
+        """Repeats of one experiment or of all, of one purpose or of each, of golden runs, of others or of both, in the
+        order they were added; without their observations (None) if not asked for. `spoiled`: as for `records`."""
         query = queries.repeats(bodies=observations)
         if identifier is not None:
             query = query.where(t.repeats.c.experiment == identifier)
         if purpose is not None:
             query = query.where(t.repeats.c.purpose == purpose.value)
+        if golden is not None:
+            ids = sa.select(t.planned.c.id).where(t.planned.c.golden.is_(golden))
+            query = query.where(t.repeats.c.experiment.in_(ids))
         with self._reading() as connection:
             for row in connection.execute(query):
                 where = f"{row.purpose} {row.number} of experiment {row.experiment}"

@@ -44,6 +44,10 @@ class Registry:
             raise ValueError(f"symptom {detector.name!r} may not stand for `none`, which is the absence of symptoms")
         self._detectors[detector.name] = detector
 
+    def without(self, orchestrator: OrchestratorFailure) -> Registry:
+        """Those that stand for another class."""
+        return Registry(d for d in self._detectors.values() if d.orchestrator is not orchestrator)
+
     def detectors(self) -> tuple[Detector, ...]:
         """Gravest first, then by name."""
         return tuple(sorted(self._detectors.values(), key=lambda d: (_GRAVEST_FIRST.index(d.orchestrator), d.name)))

@@ -70,7 +70,7 @@ class View:
         if "CHILD_FILE_LIMIT" in os.environ:
             _limit_files()
 
-    def more(self, repeats: int) -> None:
+    def more(self, repeats: int, why: str) -> None:
         self.note(f"{repeats} more")
 
     def sandbox(self, name: str, state: str) -> None:

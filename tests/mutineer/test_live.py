@@ -172,7 +172,7 @@ def test_a_repeat_is_named_as_one() -> None:
     view = choose_view(console)
     view.planned(golden=0, faults=0, repeats=2, sandboxes=4, done=9, folder=Path("runs/x"))
     view.finished(failed(OrchestratorFailure.STALL), Purpose.REPLAY)
-    view.more(1)
+    view.more(1, "to confirm findings on fresh sandboxes")
     assert file.getvalue().splitlines() == [
         "2 repeats on 2 sandboxes, into runs/x",
         "[1/2] e0000000001 stall: once more (replay): a wrong word (9.5 s)",

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from campaigns.judging import bench as judging
-from campaigns.judging.bench import MOST_GOLDENS, Bench
-from campaigns.record import PlannedExperiment, Purpose, Reset, Result
+from campaigns.judging.bench import MOST_GOLDENS, Bench, _Measure
+from campaigns.record import ExperimentRecord, PlannedExperiment, Purpose, Reset, Result
 from classifiers.observation import Observation
 from classifiers.verdict import OrchestratorFailure, State, Verdict
 from failure_db.catalogue import load
@@ -125,16 +125,51 @@ def test_a_golden_run_done_once_more_is_judged_and_changes_no_baseline() -> None
     slow = replace(golden_results(1)[0], observation=replace(goldens(1)[0], canary=canary(traffic=None)))
     again = bench.record(replace(slow, purpose=Purpose.REPLAY))
     assert again.verdict.orchestrator is OrchestratorFailure.NETWORK
-    assert bench._kept("deploy")["g0"].canary.stages["traffic"] is not None, "the one of the plan"
+    assert bench._kept(_Measure("deploy", alone=False))["g0"].canary.stages["traffic"] is not None, (
+        "the one of the plan"
+    )
     stays = bench.record(result(FAULT, faulty(canary=canary(traffic=None))))
     assert stays.verdict.orchestrator is OrchestratorFailure.NETWORK, "such a canary is not normal"
+
+
+LATE = {"applied": 0.2, "pods-ready": 2.1, "traffic": 4.0, "settled": 16.0}
+
+
+def test_what_was_late_beside_others_is_judged_by_how_it_went_alone() -> None:
+    alone: dict[str, ExperimentRecord] = {}
+    bench = Bench((), alone=alone.get)
+    for each in golden_results():
+        bench.record(each)
+    late = bench.record(result(FAULT, faulty(milestones=LATE)))
+    assert (late.verdict.state, late.verdict.to_be_alone) == (State.INCONCLUSIVE, True)
+    alone["e1"] = bench.record(result(FAULT, faulty(milestones=LATE), purpose=Purpose.ALONE))
+    assert "too small" in " ".join(bench.judged(late).verdict.reasons), "of golden runs made alone there are none yet"
+    for each in golden_results():
+        bench.record(replace(each, purpose=Purpose.ALONE))
+    assert bench.judged(late).verdict.orchestrator is OrchestratorFailure.TIMING
+    quick = [replace(run, milestones={**run.milestones, "settled": 2.0}) for run in goldens()]
+    for n, run in enumerate(quick):  # alone, golden runs are quicker
+        bench.record(result(PlannedExperiment(id=f"g{n}", workload="deploy"), run, purpose=Purpose.ALONE))
+    bench.all_in()
+    between = faulty(milestones={**LATE, "settled": 8.0})
+    alone["e1"] = bench.record(result(FAULT, between, purpose=Purpose.ALONE))
+    assert alone["e1"].verdict.orchestrator is OrchestratorFailure.TIMING
+    beside = bench.record(result(PlannedExperiment(id="e2", workload="deploy", rule=rule()), between))
+    assert beside.verdict.orchestrator is OrchestratorFailure.NONE, "beside others that is not late"
+
+
+def test_where_nothing_ran_beside_it_what_was_late_counts_at_once() -> None:
+    bench = Bench(())
+    for each in golden_results():
+        bench.record(each)
+    assert bench.record(result(FAULT, faulty(milestones=LATE))).verdict.orchestrator is OrchestratorFailure.TIMING
 
 
 def test_of_many_golden_runs_a_hundred_are_kept_evenly_spread_from_the_first_on() -> None:
     bench = Bench(())
     for number in range(250):
         bench.remember(bench._record(golden(number), Verdict(state=State.INCONCLUSIVE, reasons=("?",))))
-    kept = [int(name[1:]) for name in bench._kept("deploy")]
+    kept = [int(name[1:]) for name in bench._kept(_Measure("deploy", alone=False))]
     assert kept == list(range(0, 250, 4)) and len(kept) <= MOST_GOLDENS
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ import pytest
 from campaigns.judging import rejudging
 from campaigns.judging.agreement import agreement, agreements
 from campaigns.record import ExperimentRecord, Purpose, Result
-from campaigns.running import campaign, host
+from campaigns.running import host
 from campaigns.running.campaign import Overrides, replay_experiments, resume_campaign, run_campaign
 from campaigns.running.executor import FailedAttempt, Task
 from campaigns.running.host import Host
@@ -21,6 +21,7 @@ from campaigns.running.session import missing_tasks
 from campaigns.running.stopping import Stop
 from campaigns.spec.campaign_spec import parse_spec
 from campaigns.store import Run, open_run
+from classifiers.numbers import ALONE_GOLDENS
 from classifiers.verdict import OrchestratorFailure, State
 from injector.errors import ClusterError, InputError, StoreError
 from tests.builders import canary, faulty, goldens, pods
@@ -29,13 +30,16 @@ from tests.campaigns.builders import SPEC
 
 class Engine:
     """Knows the results: golden runs are golden, the first fault stalls the cluster, others take a pod. `repeated`:
-    what the repeats of the stall saw, one after another. `breaks_after`: so many results, then it can't go on."""
+    what the repeats of the stall saw, one after another. `late`: milestones of the others, instead, and alone.
+    `breaks_after`: so many results, then it can't go on."""
 
     def __init__(self) -> None:
         self.made: list[dict[str, Any]] = []
         self.done: list[Task] = []
         self.repeated: Iterator[dict[str, Any]] = iter(())
         self.breaks_after: int | None = None
+        self.late: dict[str, float] | None = None
+        self.late_alone: dict[str, float] = {}
         self.finishing = False
 
     def __call__(self, **settings: Any) -> Engine:
@@ -59,6 +63,8 @@ class Engine:
         elif rule.model == "value-set":
             stalled = {"canary": canary(pod_ready=None, endpoints=None, traffic=None)}
             seen = faulty(**(stalled if task.purpose is Purpose.PLANNED else next(self.repeated)))
+        elif self.late is not None:
+            seen = faulty(milestones=self.late_alone if task.purpose is Purpose.ALONE else self.late)
         else:
             seen = faulty(pods=pods(5))
         return Result(
@@ -87,12 +93,13 @@ class View:
         self.seen: list[tuple[str, str]] = []
         self.notes: list[str] = []
         self.plans: list[dict[str, Any]] = []
+        self.on_finished: Callable[[Purpose], object] = lambda purpose: None
 
     def planned(self, **figures: Any) -> None:
         figures.pop("folder")
         self.plans.append(figures)
 
-    def more(self, repeats: int) -> None:
+    def more(self, repeats: int, why: str) -> None:
         self.notes.append(f"{repeats} more")
 
     def sandbox(self, name: str, state: str) -> None:
@@ -100,6 +107,7 @@ class View:
 
     def finished(self, record: ExperimentRecord, purpose: Purpose) -> None:
         self.seen.append((record.planned.id, purpose.value))
+        self.on_finished(purpose)
 
     def note(self, words: str) -> None:
         self.notes.append(words)
@@ -140,7 +148,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
     monkeypatch.setattr(Host, "this", classmethod(lambda cls: cls(2, 24 << 30, "6", "3.11")))
     monkeypatch.setattr(host, "available_bytes", lambda: 20 << 30)
     monkeypatch.setattr(host, "inotify_free", lambda: 400)
-    monkeypatch.setattr(campaign, "load", lambda: ())
+    monkeypatch.setattr(rejudging, "load", lambda: ())
     monkeypatch.setattr(rejudging, "load", lambda: ())
     return Made(tmp_path / "run")
 
@@ -224,6 +232,51 @@ def test_findings_of_a_run_that_was_done_without_can_be_confirmed_later(made: Ma
     with made.resume(confirm=True) as run:
         assert [found.same for found in agreements(run, Purpose.CONFIRM)] == [1]
         assert len(list(run.records())) == 6
+
+
+LATE = {"applied": 0.2, "pods-ready": 2.1, "traffic": 4.0, "settled": 16.0}
+
+
+def classes(run: Run) -> list[str]:
+    """Of the faults, in the order they were done."""
+    return [each.verdict.orchestrator or each.verdict.state for each in run.records() if not each.planned.golden]
+
+
+@pytest.mark.parametrize(
+    ("alone", "come_to"), [(LATE, OrchestratorFailure.TIMING), ({**LATE, "settled": 6.0}, OrchestratorFailure.NONE)]
+)
+def test_what_was_late_beside_others_counts_by_how_it_went_alone(
+    made: Made, alone: dict[str, float], come_to: OrchestratorFailure
+) -> None:
+    made.engine.late, made.engine.late_alone = LATE, alone
+    with made.run() as run:
+        again = [task.planned.golden for task in made.engine.done if task.alone]
+        late = len(again) - sum(again)
+        assert again == [True] * sum(again) + [False] * late and late >= 1, "golden runs first"
+        assert sum(again) == min(ALONE_GOLDENS, run.planned_count(golden=True))
+        assert made.view.notes == [f"{len(again)} more"]
+        assert classes(run).count(come_to) == late and "ended" in run.metadata
+    with pytest.raises(InputError, match="nothing is missing"):
+        made.resume()
+
+
+def test_what_stops_before_it_was_done_again_alone_has_nothing_concluded_from_it_until_a_resume(made: Made) -> None:
+    made.engine.late, made.engine.late_alone = LATE, LATE
+    made.view.on_finished = lambda purpose: purpose is Purpose.ALONE and made.stop.ask("enough")
+    with made.run() as run:
+        assert OrchestratorFailure.TIMING not in classes(run) and State.INCONCLUSIVE in classes(run)
+        assert "ended" not in run.metadata
+    with made.resume() as run:
+        assert OrchestratorFailure.TIMING in classes(run) and State.INCONCLUSIVE not in classes(run)
+        golden = [task.planned.id for task in made.engine.done if task.alone and task.planned.golden]
+        assert len(golden) == len(set(golden)) == min(ALONE_GOLDENS, run.planned_count(golden=True))
+        assert "ended" in run.metadata
+
+
+def test_where_one_experiment_runs_at_a_time_what_is_late_counts_at_once(made: Made) -> None:
+    made.engine.late = LATE
+    with made.run(parallelism=1) as run:
+        assert OrchestratorFailure.TIMING in classes(run) and not any(task.alone for task in made.engine.done)
 
 
 def test_what_stops_early_confirms_nothing_and_a_resume_does_both(made: Made) -> None:

@@ -19,7 +19,7 @@ from campaigns.clusters.sandbox.config import BINARIES
 from campaigns.record import Limits, PlannedExperiment, Purpose, Reset, Result
 from campaigns.running.executor import FailedAttempt, Task
 from campaigns.running.runner import LocalExecutor
-from campaigns.running.slots import Patience
+from campaigns.running.slots import Patience, Stage
 from classifiers.record import observation_to_json
 from injector.errors import ClusterError
 from mutineer.interrupts import interruptible
@@ -129,6 +129,31 @@ def test_several_sandboxes_share_the_plan(make: Make, told: Told) -> None:
     results = list(make(parallel=3).run(planned(*["ok"] * 9)))
     assert sorted(result.planned.id for result in results) == [f"g{n}" for n in range(9)]
     assert len({name for name, _ in told.states}) == 3
+
+
+def test_nothing_runs_or_starts_beside_what_is_to_be_alone(make: Make, told: Told) -> None:
+    executor, beside = make(parallel=3), []
+
+    def look(state: str) -> None:
+        if state.startswith("driving") and any(slot.task and slot.task.alone for slot in executor._slots):
+            at_rest = (Stage.IDLE, Stage.EMPTY)
+            beside.append(sum(slot.stage not in at_rest for slot in executor._slots) - 1)
+
+    told.on = look
+    list(executor.run(planned(*["ok"] * 6)))
+    alone = [dataclasses.replace(task, purpose=Purpose.ALONE) for task in planned("ok", "once-die", "recreate", "ok")]
+    came = list(executor.run([*alone, *planned("ok", "ok")]))
+    assert beside == [0] * 5, "four, and one of them twice"
+    assert sorted(short(each) for each in came) == sorted(
+        [("g0", "rollback"), ("g1", "failed"), ("g1", "rollback"), ("g2", "recreate"), ("g3", "rollback"),
+         ("g0", "rollback"), ("g1", "rollback")]
+    )  # fmt: skip
+
+
+def test_what_is_to_be_alone_starts_one_sandbox(make: Make, told: Told) -> None:
+    alone = [dataclasses.replace(task, purpose=Purpose.ALONE) for task in planned("ok", "ok", "ok")]
+    assert len(list(make(parallel=3).run(alone))) == 3
+    assert len({name for name, _ in told.states}) == 1
 
 
 def test_no_more_sandboxes_than_experiments(make: Make, told: Told) -> None:

@@ -102,6 +102,7 @@ class Limits:
     settle_s  deadline for the workload to come to rest
     quiet_s   no change but volatile ones for so long is rest, once everything asked for is there
     stuck_s   ... and if it is not: longer, since controllers back off between tries
+    dormant_s rest after a fault that may take its time (at rest, or in a Lease) does not come sooner after it
     steady_s  clients go on for so long after it came to rest, so that "at the end" has samples
     canary_s  deadline of the canary
     heal_s    deadline for it to come back once the fault is removed, and once more after a restart; 0: nobody looks
@@ -113,6 +114,7 @@ class Limits:
     steady_s: float
     canary_s: float
     prepare_s: float = 30.0
+    dormant_s: float = 0.0
     heal_s: float = 0.0
 
 

@@ -355,16 +355,21 @@ class Experiment:
     def _settle(self, history: History, clients: Clients, *, after_fault: bool = False) -> float | None:
         """Waits for rest, noting the milestones on the way; returns when it came, None if the deadline came first.
         After a fault at rest nothing may happen for a while before something does: the longer wait counts. What a rule
-        holds back is still to come: nothing is stuck before that."""
+        holds back is still to come: nothing is stuck before that. Who can't renew a lease gives up only once it has
+        nearly run out."""
         start_s = self._now_s()
+        in_lease = self._rule is not None and self._rule.target.kind == "Lease"
+        least_s = self._limits.dormant_s if after_fault or in_lease else 0.0
 
         def rested() -> bool:
             self._note_milestones(history, clients)
             came = self._milestones
             there = came["pods-ready"] is not None and (came["traffic"] is not None or not self._workload.services)
-            quiet_s = self._now_s() - max(history.last_change_s, start_s)
+            now_s = self._now_s()
+            quiet_s = now_s - max(history.last_change_s, start_s)
             settled = there and not after_fault and all_hold(self._workload.done, history)
-            return quiet_s >= (self._limits.quiet_s if settled else self._limits.stuck_s + self._held_s)
+            enough_s = self._limits.quiet_s if settled else self._limits.stuck_s + self._held_s
+            return quiet_s >= enough_s and now_s - start_s >= least_s
 
         rest = history.wait(rested, deadline=self._await_by)
         return self._now_s() if rest else None

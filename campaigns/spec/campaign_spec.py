@@ -94,6 +94,11 @@ class TimeLimits(Model):
     settle_s: Seconds = Field(20.0, description="From the start, or from a fault at rest, until the workload is quiet")
     quiet_s: Seconds = Field(1.0, description="Without a write but volatile ones; so long is quiet once all is there")
     stuck_s: Seconds = Field(6.0, description="The same while something is missing: controllers back off between tries")
+    dormant_s: Seconds = Field(
+        13.0,
+        description="No rest sooner after a fault at rest, or one in a Lease: who can't renew the Lease that it leads "
+        "by gives up 10 s later",
+    )
     steady_s: Seconds = Field(1.5, description="Clients go on for so long before the canary, to see how it stays")
     canary_s: Seconds = Field(
         12.0, description="From the canary's start until it must answer; golden runs take about 3 s"

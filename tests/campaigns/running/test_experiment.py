@@ -130,6 +130,26 @@ def test_nothing_is_stuck_before_what_is_held_back_can_have_arrived(
     assert waiting._settle(resting, None) == stuck_s
 
 
+@pytest.mark.parametrize(
+    ("channel", "kind", "after_fault", "rest_s"),
+    [
+        (Channel.AT_REST_WRITE, "Deployment", True, 4.0),
+        (Channel.AT_REST_WRITE, "Deployment", False, 1.0),
+        (Channel.APISERVER_TO_ETCD, "Lease", False, 4.0),
+        (Channel.APISERVER_TO_ETCD, "Deployment", False, 1.0),
+    ],
+)
+def test_who_leads_by_a_lease_has_the_time_to_lose_it(
+    channel: Channel, kind: str, after_fault: bool, rest_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = Rule(id="r", channel=channel, model="bit-flip", target=Target(kind=kind, field="metadata.name"))
+    waiting, resting = made(Told(health("etcd")), rule), Resting()
+    waiting._limits = dataclasses.replace(LIMITS, dormant_s=4.0)
+    monkeypatch.setattr(waiting, "_now_s", lambda: resting.now_s)
+    monkeypatch.setattr(waiting, "_note_milestones", lambda *_: None)
+    assert waiting._settle(resting, None, after_fault=after_fault) == rest_s
+
+
 # What a rule at rest waits for, and what became of the fault, with a real etcd
 
 AFTER = "Deployment/default/web Available"

@@ -39,7 +39,7 @@ from campaigns.workloads import Workload
 from campaigns.workloads.driving import drive, learn
 from campaigns.workloads.goals import all_hold, missing
 from campaigns.workloads.steps import ObjectName
-from campaigns.workloads.user import FIELD_MANAGER, User
+from campaigns.workloads.user import FIELD_MANAGER, PATIENCE_S, User
 from classifiers.observation import CanaryRecord, ComponentHealth, Handled, Look, Observation, ProbeSeries
 from classifiers.trace import Trace, trace_to_bytes
 from injector.at_rest import AtRest
@@ -111,7 +111,7 @@ class Experiment:
     def run(self) -> Observation:
         """Runs it and returns everything that was seen."""
         with contextlib.ExitStack() as ends:
-            user = User(self._cluster.kubeconfig)
+            user = User(self._cluster.kubeconfig, patience_s=PATIENCE_S + self._held_s)
             ends.callback(user.close)
             for channel in self._record:
                 ends.callback(self._cluster.forwarder(channel).disarm)

@@ -19,12 +19,12 @@ from kubernetes.client.exceptions import ApiException
 from campaigns.workloads.steps import Manifest, ObjectName, Patch, PatchType
 from injector.rules import JSONValue
 
-__all__ = ["FIELD_MANAGER", "User"]
+__all__ = ["FIELD_MANAGER", "PATIENCE_S", "User"]
 
 FIELD_MANAGER = "mutineer-user"
 """In metadata.managedFields of what the user wrote (injector.writers), and so in `Firing.actor`."""
-_TIMEOUT_S = 10.0
-"""Of one request; a user's kubectl has none, but a workload has to go on."""
+PATIENCE_S = 10.0
+"""For the answer to one request; a user's kubectl has no limit, but a workload has to go on."""
 _JSON = "application/json"
 _PATCHES = {
     PatchType.STRATEGIC: "application/strategic-merge-patch+json",
@@ -36,14 +36,15 @@ _APPLY = "application/apply-patch+yaml"  # JSON is YAML
 
 class User:
     """`told` collects every error and warning the API answered, in words and in order; `told_at`: when such words were
-    told first (time.monotonic())."""
+    told first (time.monotonic()). `patience_s`: for the answer to each request."""
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, kubeconfig: Path, *, patience_s: float = PATIENCE_S) -> None:
         settings: Any = client.Configuration()
         # it writes the certificate and key to files, which must not outlive the cluster in the host's /tmp
         config.load_kube_config(str(kubeconfig), client_configuration=settings, temp_file_path=str(kubeconfig.parent))
         settings.retries = False  # before the client is made, which reads it once
         self._api: Any = client.ApiClient(settings)
+        self._patience_s = patience_s
         self._resources: dict[tuple[str, str], tuple[str, bool]] = {}
         self.told: list[str] = []
         self.told_at: dict[str, float] = {}
@@ -149,7 +150,7 @@ class User:
                 self._api.configuration.host + path,
                 header_params={"Content-Type": content_type, "Accept": _JSON},
                 body=body,
-                _request_timeout=_TIMEOUT_S,
+                _request_timeout=self._patience_s,
             )
             content: bytes = response.read()
         except (ApiException, urllib3.exceptions.HTTPError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+import socket
 import ssl
 import tempfile
 import threading
@@ -201,6 +202,15 @@ def test_an_api_that_hangs_up_is_asked_once_and_told_of(tmp_path: Path) -> None:
         assert not asking.create(service("a", "default"))
         assert len(server.came) == 1, "no retries behind the user's back"
         assert asking.told == ["Service a: no answer (ProtocolError)"]
+
+
+def test_an_api_that_says_nothing_is_waited_for_as_long_as_the_user_has_patience(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, standing_in(tmp_path) as (server, kubeconfig):
+        text = kubeconfig.read_text().replace(f":{server.server_address[1]}", f":{silent.getsockname()[1]}")
+        other = pki.write_private(tmp_path / "other", text.encode())
+        with contextlib.closing(User(other, patience_s=0.2)) as asking:
+            assert not asking.create(service("a", "default"))
+            assert asking.told == ["Service a: no answer (ReadTimeoutError)"]
 
 
 def test_keys_are_written_only_beside_the_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ __all__ = [
     "SPREADS",
     "TIMING_FLOOR_S",
     "TIMING_RATIO",
+    "VOLATILE_FIELDS",
     "VOLATILE_KINDS",
     "WRITES_SLACK",
 ]
@@ -148,3 +149,7 @@ runs that vary among themselves widen it by their own range."""
 VOLATILE_KINDS: Final = frozenset({"Event", "Lease", "IPAddress"})
 """Kinds that are never counted: Events and Leases live by the clock, not by what the workload asks for; an IPAddress is
 named after the address that happened to be free, and comes and goes with its Service, which is counted."""
+
+VOLATILE_FIELDS: Final = ("managedFields", "lastHeartbeatTime")
+"""Names in paths of fields that are never compared: who wrote which field when (the fields themselves are), and when a
+kubelet last reported on its node, which it does each five minutes whatever happens."""

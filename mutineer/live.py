@@ -41,6 +41,7 @@ _STYLES = {
     "intermittent": "yellow",
     "slower": "cyan",
     "none": "green",
+    "timing?": "blue",
     "inconclusive": "dim",
     "golden": "dim",
     "error": "bold white on red",
@@ -75,8 +76,10 @@ def choose_view(console: Console, clock: Callable[[], float] = time.monotonic) -
 
 def outcome(record: ExperimentRecord) -> str:
     """The orchestrator class, or the state where it was not judged; `golden` for the first golden runs, which make the
-    baseline and are judged by it in the end."""
+    baseline and are judged by it in the end; `timing?` for what is to be done again alone before that counts."""
     verdict = record.verdict
+    if verdict.to_be_alone:
+        return "timing?"
     if record.planned.golden and verdict.state is State.INCONCLUSIVE:
         return "golden"
     if verdict.state is State.JUDGED and verdict.orchestrator is not None:

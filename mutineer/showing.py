@@ -23,8 +23,8 @@ from classifiers.trace import Trace, trace_from_bytes
 from classifiers.verdict import ClientFailure, OrchestratorFailure, State
 from injector.errors import InputError
 from injector.rules import JSONValue
+from mutineer.aftermath import aftermath
 from mutineer.history import history, history_document
-from mutineer.propagated import propagated
 from mutineer.report.sentences import target_name
 from mutineer.story import SEVERITY, story
 
@@ -47,10 +47,7 @@ def print_experiment(folder: Path, beginning: str, *, with_history: bool, as_jso
             identifier = record.planned.id
             failed = opened.failed_attempts().get(identifier, ())
             again = tuple(opened.repeats(identifier, observations=False))
-            went_on = (
-                propagated(*_history(opened, record), record.planned.rule) if record.observation is not None else None
-            )
-            console.print(story(record, _baseline(opened, record), failed, again, went_on))
+            console.print(story(record, _baseline(opened, record), failed, again, aftermath(opened, record)))
 
 
 def print_run(folder: Path, *, everything: bool, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
@@ -13,12 +14,14 @@ from campaigns.judging.agreement import classes_of
 from campaigns.record import ExperimentRecord
 from campaigns.redaction import holds_secret
 from campaigns.store import Repeat
+from classifiers.final_state import Difference, What
 from classifiers.golden import Baseline
 from classifiers.observation import Observation
 from classifiers.propagation import Propagation
 from classifiers.symptoms import SYMPTOMS
 from classifiers.verdict import OrchestratorFailure, State, Symptom, Verdict
-from injector.rules import Firing
+from injector.rules import Firing, JSONValue
+from mutineer.aftermath import Aftermath
 from mutineer.report.hexdump import Piece, compare
 from mutineer.report.sentences import change_of, evidence_of, shown_handled, shown_recovery, shown_sign, what_was_done
 
@@ -37,6 +40,8 @@ SEVERITY = {
 
 _TAKEN = 5
 """Objects that took a wrong value over and are shown; a runaway controller makes hundreds."""
+_LONGEST = 40
+"""Characters of a field's value that are shown. Arbitrary: a line."""
 _HEX_LINES = 4
 _WRITES = 4
 """Lines of bytes and writes of the target that are shown; the report has them all. Arbitrary: a screen of 40 lines."""
@@ -47,10 +52,10 @@ def story(
     baseline: Baseline,
     failed: Sequence[str] = (),
     again: Sequence[Repeat] = (),
-    went_on: Propagation | None = None,
+    after: Aftermath | None = None,
 ) -> RenderableType:
     """Everything that fits a screen. `baseline` tells what golden runs did at each point; `failed`: what earlier
-    attempts at it died of; `again`: the times that it was done once more; `went_on`: how far the wrong value got."""
+    attempts at it died of; `again`: the times that it was done once more; `after`: what became of the fault."""
     observation = record.observation
     parts: list[RenderableType] = [_headline(record), *_what(record)]
     if observation is not None:
@@ -61,8 +66,10 @@ def story(
     if observation is not None and (found := record.verdict.orchestrator) is not None and not record.planned.golden:
         others = _neighbours(found, SYMPTOMS.ruled_out(observation, baseline))
         parts += [_indented(Text(f"not {each.orchestrator.value}: {each.why}", style="dim")) for each in others]
-    if went_on is not None:
-        parts += [_heading("How far"), *(_indented(Text(words)) for words in _went_on(went_on))]
+    if after is not None and after.went is not None:
+        parts += [_heading("How far"), *(_indented(Text(words)) for words in _went_on(after.went))]
+    if after is not None and after.ended:
+        parts += [_heading("What ended otherwise"), *(_indented(Text(words)) for words in _ended(after.ended))]
     if record.verdict.detected:
         told_by = (_indented(Text(shown_sign(each))) for each in record.verdict.detected)
         parts += [_heading("Kubernetes told"), *told_by]
@@ -95,6 +102,48 @@ def _neighbours(found: OrchestratorFailure, ruled_out: Sequence[Symptom]) -> Ite
     graver = [each for each in ruled_out if order.index(each.orchestrator) < order.index(found)]
     milder = [each for each in ruled_out if order.index(each.orchestrator) > order.index(found)]
     yield from (*graver[-1:], *milder[:1])
+
+
+def _ended(found: Sequence[Difference]) -> Iterator[str]:
+    """A line for each kind of object and way to differ, with the first of them."""
+    groups: dict[tuple[str, What, str], list[Difference]] = {}
+    for each in found:
+        groups.setdefault((each.identity.partition("/")[0], each.what, each.field), []).append(each)
+    for (kind, *_), alike in list(groups.items())[:_TAKEN]:
+        yield f"{_differs(alike[0])}{_placed(alike[0])}{_others(kind, len(alike) - 1)}"
+    if len(groups) > _TAKEN:
+        yield f"… and {sum(map(len, list(groups.values())[_TAKEN:]))} objects more"
+
+
+def _differs(each: Difference) -> str:
+    if each.what is What.OTHERWISE:
+        more = f" and {each.more} fields more" if each.more else ""
+        return f"{each.identity}: {each.field} {_value(each.value)}, golden {_value(each.golden)}{more}"
+    return f"{each.identity} {_ENDED[each.what]}"
+
+
+_ENDED = {
+    What.MADE: "is there, in golden runs never",
+    What.GONE: "is not there, in golden runs always",
+    What.UNREADABLE: "can't be decoded",
+}
+
+
+def _value(value: JSONValue) -> str:
+    text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _placed(each: Difference) -> str:
+    when = [f"since {each.at_s:.1f} s"] if each.at_s is not None else []
+    by = [f"by {each.by}"] if each.by else []
+    away = [f"{each.steps} step{'s' if each.steps != 1 else ''} away"] if each.steps else []
+    said = ", ".join((*when, *by, *away))
+    return f" ({said})" if said else ""
+
+
+def _others(kind: str, count: int) -> str:
+    return f"; {count} {kind} more" if count else ""
 
 
 def _went_on(found: Propagation) -> Iterator[str]:

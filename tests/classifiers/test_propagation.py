@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from classifiers.decoded import Decoded
 from classifiers.observation import Write
 from classifiers.propagation import Propagation, propagation
 from classifiers.trace import Step, Trace
@@ -54,14 +55,8 @@ def found(steps: Steps, fault: Firing, before: Mapping[str, bytes] | None = None
         )
         for step in trace.steps
     )  # fmt: skip
-    told = propagation(
-        faulty(writes=writes),
-        trace,
-        fault,
-        fault.field,
-        decode=fields_of,
-        writers=lambda value, _: (str(fields_of(value)["by"]),),
-    )
+    history = Decoded(faulty(writes=writes), trace, fields_of)
+    told = propagation(history, fault, fault.field, writers=lambda value, _: (str(fields_of(value)["by"]),))
     assert told is not None
     return told
 
@@ -118,4 +113,4 @@ def test_of_what_put_no_wrong_value_into_the_store_there_is_nothing_to_follow() 
     trace = Trace(r0=9, before={}, steps=())
     for other in ({"field": None}, {"revision": None}, {"accepted": False}, {"field_after": "web"}):
         fault = replace(wrong(SERVICE, "spec.selector[app]", "web", "wax"), **other)  # type: ignore[arg-type]
-        assert propagation(faulty(), trace, fault, fault.field, decode=fields_of, writers=lambda *_: ()) is None
+        assert propagation(Decoded(faulty(), trace, fields_of), fault, fault.field, writers=lambda *_: ()) is None

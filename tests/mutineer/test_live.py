@@ -194,3 +194,5 @@ def test_an_outcome_is_the_class_or_the_state_where_there_is_none() -> None:
     assert outcome(failed(OrchestratorFailure.NETWORK)) == "network"
     assert outcome(error()) == "error"
     assert outcome(record(verdict=Verdict(state=State.INCONCLUSIVE, reasons=("blind",)))) == "inconclusive"
+    late = Verdict(state=State.INCONCLUSIVE, reasons=("late",), to_be_alone=True)
+    assert outcome(record(verdict=late)) == "timing?"

@@ -41,7 +41,7 @@ _STYLES = {
     "intermittent": "yellow",
     "slower": "cyan",
     "none": "green",
-    "timing?": "blue",
+    "timing?": "cyan",
     "inconclusive": "dim",
     "golden": "dim",
     "error": "bold white on red",

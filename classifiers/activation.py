@@ -10,8 +10,8 @@
                 revision of the same key proves that the changed one was read. For a drop whose loss stood, a later
                 write of the key is somebody who noticed the gap
     effective   something behaved differently from golden runs: a symptom or a client failure held, or the history
-                differs: objects of a kind at the end outside the golden range, or an object written more or less
-                often than golden runs ever did (beyond numbers.WRITES_SLACK), or never, or one that no golden run had
+                differs: objects of a kind, at the end or on the way, outside the golden range, or one written more or
+                less often than golden runs ever did (beyond numbers.WRITES_SLACK), or never, or one that none had
 
 Each step implies the ones before it; a later one that is proven does not need the earlier ones proven. Reads that leave
 no write behind (a watcher that takes the value in and does nothing) can't be seen in the record: `accepted` then means
@@ -25,6 +25,7 @@ from collections.abc import Iterable
 from classifiers import numbers
 from classifiers.golden import Baseline, writes_per_identity
 from classifiers.observation import Observation, Write
+from classifiers.over_time import excursions
 from classifiers.verdict import Activation, ClientFailure, Symptom
 from injector.rules import Firing
 
@@ -69,13 +70,15 @@ _ORDER = list(Activation)
 
 
 def history_differences(observation: Observation, baseline: Baseline) -> tuple[str, ...]:
-    """Where counts of objects or of writes lie outside golden runs', in words; sorted by kind, then identity."""
+    """Where counts of objects, at the end or on the way, or of writes lie outside golden runs', in words; sorted by
+    kind, then identity."""
     words = []
     for kind in sorted({*observation.final_counts, *baseline.final_counts} - numbers.VOLATILE_KINDS):
         count, golden = observation.final_counts.get(kind, 0), baseline.final_counts.get(kind)
         low, high = (golden.low, golden.high) if golden else (0.0, 0.0)
         if not low <= count <= high:
             words.append(f"{count} of {kind} at the end, golden {golden.describe() if golden else '0'}")
+    words += [each.describe() for each in excursions(observation, baseline.over_time)]
     written = writes_per_identity(observation)
     for identity in sorted({*written, *baseline.writes}):
         count, spread = written.get(identity, 0), baseline.writes.get(identity)

@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from classifiers import numbers, signals
 from classifiers.observation import Observation
+from classifiers.over_time import Range, ranges
 from classifiers.windows import Phase, Traffic, error_rate, latency_quantile
 
 __all__ = ["Baseline", "ClientBaseline", "Spread", "ready_pods", "writes_per_identity"]
@@ -98,6 +99,7 @@ class Baseline:
 
     milestones, canary           name or stage → Spread in seconds
     final_counts, peak_counts    kind → Spread of objects, volatile kinds left out
+    over_time                    kind → fewest and most objects, second by second (classifiers.over_time)
     created                      kind → Spread of objects created in the run
     writes                       identity → Spread of writes; a run that never wrote it counts as 0
     clients                      (path, vantage) of a series → ClientBaseline
@@ -113,6 +115,7 @@ class Baseline:
     canary: Mapping[str, Spread]
     final_counts: Mapping[str, Spread]
     peak_counts: Mapping[str, Spread]
+    over_time: Mapping[str, Range]
     created: Mapping[str, Spread]
     writes: Mapping[str, Spread]
     ready_pods: Spread | None
@@ -142,6 +145,7 @@ class Baseline:
             canary=_spreads(observations, lambda run: run.canary.stages),
             final_counts=_counts(observations, lambda run: _steady(run.final_counts)),
             peak_counts=_counts(observations, lambda run: _steady(run.peak_counts)),
+            over_time=ranges(observations),
             created=_counts(observations, created_per_kind),
             writes=_counts(observations, writes_per_identity),
             ready_pods=Spread.of(ready_pods(run) for run in observations),

@@ -13,6 +13,8 @@ from typing import Final
 __all__ = [
     "ALONE_GOLDENS",
     "BEHIND_S",
+    "COUNT_LASTS_S",
+    "COUNT_SHIFT_S",
     "CRASH_LOOP_RESTARTS",
     "ERROR_RATE_MARGIN",
     "ERROR_RATE_SIGMAS",
@@ -145,6 +147,12 @@ concerned: clients retry within milliseconds to a second (client-go's retry.Defa
 WRITES_SLACK: Final = 3
 """Writes of one object beyond the golden range that tell nothing: status updates are batched as time allows. Golden
 runs that vary among themselves widen it by their own range."""
+
+COUNT_SHIFT_S: Final = 3
+"""Whole seconds by which objects may come or go earlier or later than in golden runs: as TIMING_FLOOR_S."""
+
+COUNT_LASTS_S: Final = 3
+"""Whole seconds for which there are more or fewer objects than in golden runs before it counts, for the same reason."""
 
 VOLATILE_KINDS: Final = frozenset({"Event", "Lease", "IPAddress"})
 """Kinds that are never counted: Events and Leases live by the clock, not by what the workload asks for; an IPAddress is

@@ -17,6 +17,7 @@ from campaigns.store import Repeat
 from classifiers.final_state import Difference, What
 from classifiers.golden import Baseline
 from classifiers.observation import Observation
+from classifiers.over_time import excursions
 from classifiers.propagation import Propagation
 from classifiers.symptoms import SYMPTOMS
 from classifiers.verdict import OrchestratorFailure, State, Symptom, Verdict
@@ -42,6 +43,8 @@ _TAKEN = 5
 """Objects that took a wrong value over and are shown; a runaway controller makes hundreds."""
 _LONGEST = 40
 """Characters of a field's value that are shown. Arbitrary: a line."""
+_EXCURSIONS = 3
+"""Kinds of which there were more or fewer for a while that are shown."""
 _HEX_LINES = 4
 _WRITES = 4
 """Lines of bytes and writes of the target that are shown; the report has them all. Arbitrary: a screen of 40 lines."""
@@ -262,6 +265,8 @@ def _events(observation: Observation, baseline: Baseline) -> Iterator[tuple[floa
             yield write.at_s, f"{write.operation} of {write.identity} (revision {write.revision}{unreadable})"
         if len(later) > _WRITES:
             yield later[_WRITES].at_s, f"… {len(later) - _WRITES} more writes of {firing.identity}"
+    for each in excursions(observation, baseline.over_time)[:_EXCURSIONS] if baseline.runs else ():
+        yield float(each.from_s), each.describe()
     for component in observation.components:
         if not component.alive or component.ready is False:
             state = "dead" if not component.alive else "not ready"

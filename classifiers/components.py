@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from classifiers import numbers
 from classifiers.golden import Baseline
 from classifiers.observation import ComponentHealth, Observation
 
-__all__ = ["CONTROLLERS", "SERVERS", "broken"]
+__all__ = ["CONTROLLERS", "SERVERS", "broken", "of_the_control_plane"]
 
 SERVERS = ("etcd", "kube-apiserver")
 """Without them nothing is served: their failure is an outage."""
@@ -25,6 +27,11 @@ def broken(observation: Observation, baseline: Baseline, names: tuple[str, ...])
         for component in observation.components
         if _is_one_of(component.name, names) and (what := _trouble(component, baseline))
     )
+
+
+def of_the_control_plane(names: Iterable[str]) -> set[str]:
+    """Those whose failure is an outage or a stall."""
+    return {name for name in names if _is_one_of(name, (*SERVERS, *CONTROLLERS))}
 
 
 def _trouble(component: ComponentHealth, baseline: Baseline) -> str:

@@ -137,7 +137,6 @@ class Baseline:
             if run.armed or run.firings:
                 raise ValueError("an experiment with a fault armed is no golden run")
         milestones = _spreads(observations, lambda run: run.milestones)
-        traffic = milestones.get("traffic")
         return cls(
             workload=workload,
             runs=len(observations),
@@ -149,7 +148,7 @@ class Baseline:
             created=_counts(observations, created_per_kind),
             writes=_counts(observations, writes_per_identity),
             ready_pods=Spread.of(ready_pods(run) for run in observations),
-            clients=_clients(observations, traffic.late if traffic else 0.0),
+            clients=_clients(observations, _traffic_late_s(milestones)),
             components=_components(observations),
             unready=frozenset(
                 c.name for run in observations for c in run.components if not c.alive or c.ready is False
@@ -177,9 +176,14 @@ class Baseline:
 
     @property
     def traffic_late_s(self) -> float:
-        """Seconds from the start after which the services have to answer: the golden threshold of `traffic`."""
-        spread = self.milestones.get("traffic")
-        return spread.late if spread else 0.0
+        """Seconds from the start after which the services have to answer."""
+        return _traffic_late_s(self.milestones)
+
+
+def _traffic_late_s(milestones: Mapping[str, Spread]) -> float:
+    """The golden threshold of `traffic`; none where some golden run never had it, for then it may come at any time."""
+    spread = milestones.get("traffic")
+    return spread.late if spread is not None and spread.always else 0.0
 
 
 _SUCCEEDED = "Succeeded"

@@ -21,7 +21,7 @@ from classifiers import numbers
 from classifiers.activation import activation
 from classifiers.awareness import aware, aware_s, signs
 from classifiers.client import ClientView, client_views, worst
-from classifiers.components import SERVERS, broken
+from classifiers.components import SERVERS, broken, of_the_control_plane
 from classifiers.detection import detected
 from classifiers.golden import Baseline, ready_pods
 from classifiers.observation import Observation, ProbeKind
@@ -141,6 +141,9 @@ def _blind(observation: Observation, baseline: Baseline) -> list[str]:
     for path, vantage in baseline.clients:
         if (path, vantage) not in probed:
             reasons.append(f"blind: {path} was not probed from {vantage}, though golden runs were")
+    looked_at = {component.name for component in observation.components}
+    for name in sorted(of_the_control_plane(baseline.components) - looked_at):
+        reasons.append(f"blind: {name} was not looked at, though in golden runs it was")
     if baseline.canary and not observation.canary.stages and observation.canary.error is None:
         reasons.append("blind: the canary was not tried")
     return reasons

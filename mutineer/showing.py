@@ -14,6 +14,7 @@ from rich.text import Text
 
 from campaigns.judging.agreement import class_of
 from campaigns.judging.statistics import wilson
+from campaigns.judging.suspects import is_quiet
 from campaigns.record import ExperimentRecord
 from campaigns.show import SCHEMA, experiment_document, golden_document, stream
 from campaigns.store import Count, Run, open_run
@@ -168,19 +169,16 @@ def _golden_line(goldens: list[Count]) -> Text:
 
 def _noisy(run: Run, goldens: list[Count]) -> str:
     """What to do about golden runs in which something was wrong, "" where there are none."""
-    if not any(_wrong(count.orchestrator, count.client) for count in goldens):
+    if all(count.state is not State.JUDGED or is_quiet(count) for count in goldens):
         return ""
     records = (record for record in run.records(observations=False) if record.planned.golden)
-    found = [each.planned.id for each in records if _wrong(each.verdict.orchestrator, each.verdict.client)]
+    judged = (record for record in records if record.verdict.state is State.JUDGED)
+    found = [record.planned.id for record in judged if not is_quiet(record.verdict)]
     shown = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
     return (
         f"Something was wrong without a fault ({shown}): they are no measure for others. If the machine is too busy, "
         f"fewer sandboxes help (--parallelism). mutineer show {run.folder.name} {found[0]}"
     )
-
-
-def _wrong(cluster: OrchestratorFailure | None, client: ClientFailure | None) -> bool:
-    return cluster not in (None, OrchestratorFailure.NONE) or client not in (None, ClientFailure.NONE)
 
 
 def _summary(faults: list[Count]) -> Text:

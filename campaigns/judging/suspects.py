@@ -9,6 +9,7 @@ the next one that is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 from campaigns.record import ExperimentRecord
 from classifiers.verdict import ClientFailure, OrchestratorFailure, State, Verdict
@@ -16,7 +17,17 @@ from classifiers.verdict import ClientFailure, OrchestratorFailure, State, Verdi
 __all__ = ["is_quiet", "suspects"]
 
 
-def is_quiet(verdict: Verdict) -> bool:
+class Judged(Protocol):
+    """What has classes, None where it was not judged: a verdict, or a count of them."""
+
+    @property
+    def orchestrator(self) -> OrchestratorFailure | None: ...
+
+    @property
+    def client(self) -> ClientFailure | None: ...
+
+
+def is_quiet(verdict: Judged) -> bool:
     """Judged, and nothing was wrong."""
     return verdict.orchestrator is OrchestratorFailure.NONE and verdict.client is ClientFailure.NONE
 

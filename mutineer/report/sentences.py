@@ -171,7 +171,7 @@ def shown_handled(handled: Handled) -> str:
     can = [what for what, why in answers if not why]
     told = dict.fromkeys(why for _, why in answers if why)
     refused = [f"could not be {_listed((w for w, why in answers if why == words), 'or')}: {words}" for words in told]
-    state = "" if handled.decodable else "can't be decoded; "
+    state = "can't be decoded; " if not handled.decodable else "is invalid; " if handled.invalid else ""
     could = [f"could be {_listed(can, 'and')}"] if can else []
     return f"{handled.identity}: {state}{'; '.join([*refused, *could])}"
 

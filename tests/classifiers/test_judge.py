@@ -122,6 +122,7 @@ def test_a_fault_that_did_not_fire_is_inconclusive_and_names_the_nearest_message
         (faulty(blind=("canary: no kubeconfig",)), "blind: canary: no kubeconfig"),
         (faulty(probes=(ProbeSeries(service=SERVICE, vantage="node-1", samples=(), blind="no route"),)), "no route"),
         (faulty(probes=probes()[:2]), "was not probed from node-3"),
+        (faulty(components=components()[1:]), "blind: etcd was not looked at"),
         (faulty(probes=probes(samples()[:2], only="node-2")), "too little traffic: 2 requests"),
         (faulty(unclean=("Pod/default/old was there",)), "unclean start: Pod/default/old"),
         (faulty(caps=("64 pods on node-1",)), "host guard: 64 pods on node-1"),

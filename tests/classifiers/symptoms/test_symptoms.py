@@ -58,13 +58,19 @@ def test_a_stall_names_the_first_stage_that_is_missing() -> None:
         {"milestones": {"settled": 6.0}},
         {"pods": pods(1, ready=0)},
         {"writes": (*writes(0), *(w for w in writes() if w.identity == "Pod/default/web#1"))},
-        {"writes": (*writes(0), *(w for w in writes(0) if w.kind == "ReplicaSet"))},
+        {"final_counts": counts(ReplicaSet=2)},
     ],
 )
 def test_a_workload_that_is_quiet_has_some_pods_or_piles_things_up_is_no_hot_loop(changes: dict[str, object]) -> None:
     looping: dict[str, object] = {"milestones": {"settled": None}, "pods": (), "writes": writes(0)}
     assert stall.detect(faulty(**looping), BASELINE) is not None
     assert stall.detect(faulty(**{**looping, **changes}), BASELINE) is None
+
+
+def test_what_is_made_and_removed_again_and_again_is_a_hot_loop() -> None:
+    again = tuple(w for w in writes(0) if w.kind == "ReplicaSet")
+    seen = faulty(milestones={"settled": None}, pods=(), writes=(*writes(0), *again, *again))
+    assert stall.detect(seen, BASELINE) is not None
 
 
 def test_traffic_that_failed_for_a_while_but_flows_at_the_end_is_no_network_failure() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from campaigns.clusters.protocol import Cluster
 from classifiers.observation import ComponentHealth, ComponentSample, ComponentSeries, Observation
 
-__all__ = ["ComponentSampler", "once_well", "since_then"]
+__all__ = ["ComponentSampler", "is_on", "once_well", "since_then"]
 
 _INTERVAL_S = 1.0
 """A crash and restart takes some seconds; a leader is lost after ten."""
@@ -90,13 +90,18 @@ def _usage(pid: int) -> tuple[float, int] | None:
     return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND, int(fields[21]) * _PAGE_BYTES
 
 
+def is_on(component: str, nodes: Collection[str]) -> bool:
+    """Whether it is of one of these nodes, by its name: `kubelet-node-1`."""
+    return component.endswith(tuple(f"-{node}" for node in nodes))
+
+
 def once_well(cluster: Cluster, *, within_s: float, without: Collection[str] = ()) -> tuple[ComponentHealth, ...]:
     """Every component, asked until all are alive and none says that it is not ready, or the time is over. Those of the
     nodes `without` are not waited for."""
-    deadline, gone = time.monotonic() + within_s, tuple(f"-{node}" for node in without)
+    deadline = time.monotonic() + within_s
     now = cluster.health()
     while time.monotonic() < deadline and any(
-        (c.ready is False or not c.alive) and not c.name.endswith(gone) for c in now
+        (c.ready is False or not c.alive) and not is_on(c.name, without) for c in now
     ):
         time.sleep(_LOOK_S)
         now = cluster.health()

@@ -18,7 +18,7 @@ from campaigns.clusters.keyspace import KeySpace
 from campaigns.clusters.protocol import HARNESS_COMPONENTS, Action, Cluster
 from campaigns.observers.canary import run_canary
 from campaigns.observers.clients import Clients
-from campaigns.observers.components import once_well, since_then
+from campaigns.observers.components import is_on, once_well, since_then
 from campaigns.observers.history import History
 from campaigns.observers.observer import watching
 from campaigns.record import Limits
@@ -109,10 +109,12 @@ class Healing:
         return "the fault was removed" if puts or deletes else "nothing of the fault was left to remove"
 
     def _restart(self) -> str:
-        names = [each.name for each in self._cluster.health() if each.name not in _NOT_RESTARTED]
+        lost = self._workload.lost_nodes
+        known = [each.name for each in self._cluster.health()]
+        names = [name for name in known if name not in _NOT_RESTARTED and not is_on(name, lost)]
         for name in names:
             self._cluster.component(name, Action.RESTART)
-        once_well(self._cluster, within_s=_HEALTHY_WITHIN_S)
+        once_well(self._cluster, within_s=_HEALTHY_WITHIN_S, without=lost)
         return f"{', '.join(names)} were restarted"
 
     def _look(self, phase: str, done: str) -> Look:

@@ -295,7 +295,7 @@ REFUSED = "Pod web: HTTP 422 spec: Invalid value"
     ("handled", "said", "invalid"),
     [
         ({}, "could be read, written back and deleted", False),
-        ({"update": REFUSED}, f"could not be written back: {REFUSED}; could be read and deleted", True),
+        ({"update": REFUSED}, f"is invalid; could not be written back: {REFUSED}; could be read and deleted", True),
         (
             {"decodable": False, "read": "HTTP 500", "update": "HTTP 500", "delete": "HTTP 500 too"},
             "can't be decoded; could not be read or written back: HTTP 500; could not be deleted: HTTP 500 too",

@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
+from campaigns.clusters.protocol import Action
+from campaigns.running import healing
 from campaigns.running.healing import Mend, mended
+from campaigns.workloads import WORKLOADS
+from classifiers.observation import ComponentHealth
 from injector.codec import encode_value, locate, remove, replace, to_tree
 from injector.codec import find as place_of
 from tests.builders import firing
@@ -62,3 +66,36 @@ def test_a_lost_write_is_made_and_a_lost_delete_done_unless_somebody_has() -> No
     delete = hit(operation="delete", after=b"", field=None)
     assert mended(delete, None, WRONG) == Mend(None)
     assert mended(delete, None, None) is None
+
+
+class Restarting:
+    """A stand-in for a cluster whose components are all well, and which is told to restart some."""
+
+    def __init__(self) -> None:
+        self.restarted: list[str] = []
+
+    def health(self) -> tuple[ComponentHealth, ...]:
+        names = ("etcd", "forwarder", "kube-apiserver", "kubelet-node-1", "kubelet-node-2")
+        return tuple(ComponentHealth(name=name, alive=name != "kubelet-node-2") for name in names)
+
+    def component(self, name: str, action: Action) -> None:
+        assert action is Action.RESTART
+        self.restarted.append(name)
+
+
+@pytest.mark.parametrize(
+    ("workload", "restarted"),
+    [("failover", ["kube-apiserver", "kubelet-node-1"]),
+     ("deploy", ["kube-apiserver", "kubelet-node-1", "kubelet-node-2"])],
+)  # fmt: skip
+def test_a_node_that_the_workload_switched_off_stays_off(
+    workload: str, restarted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(healing, "_HEALTHY_WITHIN_S", 0.0)
+    cluster: Any = Restarting()
+    nothing: Any = None
+    one = healing.Healing(
+        cluster, nothing, WORKLOADS[workload], nothing, nothing, began=0.0, limits=nothing, phase=lambda words: None
+    )
+    assert one._restart() == f"{', '.join(restarted)} were restarted"
+    assert cluster.restarted == restarted

@@ -26,8 +26,8 @@ __all__ = ["cli", "main"]
 
 COMMANDS = (
     "doctor", "assets", "sandbox", "inject", "quickstart", "init", "workloads", "record", "plan", "run", "resume",
-    "replay", "rejudge", "show", "compare", "shares", "report", "gate", "export", "incidents", "faults", "fields",
-    "decode", "encode", "schema", "completion",
+    "replay", "rejudge", "show", "compare", "shares", "propagation", "report", "gate", "export", "incidents", "faults",
+    "fields", "decode", "encode", "schema", "completion",
 )  # fmt: skip
 _IN_ONE_FILE = {"decode": "codec", "encode": "codec", "fields": "codec"}
 """Commands whose module has a name of its own, and `commands` by name in it."""

@@ -9,14 +9,14 @@ from itertools import zip_longest
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from campaigns.judging.aftermath import fields_of
 from campaigns.redaction import is_secret
 from classifiers.observation import Observation, Write
 from classifiers.trace import Trace, Value
-from injector.codec import list_fields
-from injector.errors import CodecError, StoreError
+from injector.errors import StoreError
 from injector.rules import JSONValue
 
-__all__ = ["Step", "fields_of", "history", "history_document", "steps"]
+__all__ = ["Step", "history", "history_document", "steps"]
 
 _UNSHOWN = ("metadata.managedFields", "metadata.resourceVersion", "metadata.generation")
 """What nearly every write changes, and nobody asks for."""
@@ -70,14 +70,6 @@ def _fields(value: Value) -> dict[str, JSONValue] | None:
     if value is None:
         return {}
     return fields_of(value) if isinstance(value, bytes) else None
-
-
-def fields_of(value: bytes) -> dict[str, JSONValue] | None:
-    """Path → value of a stored object; None if it can't be read."""
-    try:
-        return {item.path: item.value for item in list_fields(value)}
-    except CodecError:
-        return None
 
 
 def history(observation: Observation, trace: Trace | None) -> RenderableType:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from campaigns.judging.aftermath import Aftermaths
 from campaigns.judging.agreement import class_of
 from campaigns.judging.statistics import wilson
 from campaigns.judging.suspects import is_quiet
@@ -24,7 +25,6 @@ from classifiers.trace import Trace, trace_from_bytes
 from classifiers.verdict import ClientFailure, OrchestratorFailure, State
 from injector.errors import InputError
 from injector.rules import JSONValue
-from mutineer.aftermath import aftermath
 from mutineer.history import history, history_document
 from mutineer.report.sentences import target_name
 from mutineer.story import SEVERITY, story
@@ -48,7 +48,7 @@ def print_experiment(folder: Path, beginning: str, *, with_history: bool, as_jso
             identifier = record.planned.id
             failed = opened.failed_attempts().get(identifier, ())
             again = tuple(opened.repeats(identifier, observations=False))
-            console.print(story(record, _baseline(opened, record), failed, again, aftermath(opened, record)))
+            console.print(story(record, _baseline(opened, record), failed, again, Aftermaths(opened).of(record)))
 
 
 def print_run(folder: Path, *, everything: bool, as_json: bool) -> None:

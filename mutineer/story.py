@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from campaigns.judging.aftermath import Aftermath
 from campaigns.judging.agreement import classes_of
 from campaigns.record import ExperimentRecord
 from campaigns.redaction import holds_secret
@@ -22,7 +23,6 @@ from classifiers.propagation import Propagation
 from classifiers.symptoms import SYMPTOMS
 from classifiers.verdict import OrchestratorFailure, State, Symptom, Verdict
 from injector.rules import Firing, JSONValue
-from mutineer.aftermath import Aftermath
 from mutineer.report.hexdump import Piece, compare
 from mutineer.report.sentences import change_of, evidence_of, shown_handled, shown_recovery, shown_sign, what_was_done
 

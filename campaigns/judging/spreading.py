@@ -1,0 +1,151 @@
+"""How far faults got, over a whole run: how many were taken over by other objects, through whom, put right, and what
+ended otherwise. Each experiment's part is read by one of several processes; adding up is pure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+
+from campaigns.judging.aftermath import Aftermath, Aftermaths
+from campaigns.record import ExperimentRecord
+from campaigns.store import Run, open_run
+from injector.errors import StoreError
+
+__all__ = ["Row", "Spread", "rows", "spread_of", "spreads"]
+
+_CHUNK = 8
+"""Experiments that a process is given at once: less than a second's work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """One experiment's part. stored: a wrong value was put into a field of what is stored; taken: objects that took it
+    over, `through` those who wrote them, `furthest` steps away; healed_s: when it was put right, seconds after the
+    fault, by `healer`, None if it never was; otherwise: kinds of the other objects that did not end as in golden
+    runs (a kind for each object)."""
+
+    id: str
+    stored: bool = False
+    taken: int = 0
+    through: tuple[str, ...] = ()
+    furthest: int | None = None
+    healed_s: float | None = None
+    healer: str = ""
+    otherwise: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A line of the table: numbers of experiments, but for furthest (steps) and healed_s (median). `through` and
+    `kinds`: component or kind → experiments in which it took part."""
+
+    name: str
+    experiments: int
+    stored: int
+    taken: int
+    furthest: int | None
+    healed: int
+    healed_s: float | None
+    otherwise: int
+    through: Mapping[str, int] = field(default_factory=dict)
+    kinds: Mapping[str, int] = field(default_factory=dict)
+
+
+def spread_of(record: ExperimentRecord, after: Aftermath) -> Spread:
+    """Of an experiment whose fault fired."""
+    own = {firing.identity for firing in record.observation.firings} if record.observation else set()
+    others = tuple(each.identity.partition("/")[0] for each in after.ended or () if each.identity not in own)
+    if (went := after.went) is None:
+        return Spread(id=record.planned.id, otherwise=others)
+    return Spread(
+        id=record.planned.id,
+        stored=True,
+        taken=len(went.taken),
+        through=tuple(dict.fromkeys(each.by for each in went.taken if each.by)),
+        furthest=max((each.steps for each in went.taken if each.steps is not None), default=None),
+        healed_s=went.healed.after_s if went.healed else None,
+        healer=went.healed.by if went.healed else "",
+        otherwise=others,
+    )
+
+
+def rows(spread: Mapping[str, Spread], labels: Mapping[str, str]) -> tuple[Row, ...]:
+    """A row for each label, the most frequent first, and one of all of them ("all") as the last. `labels`: id → label,
+    of those that count."""
+    labelled: dict[str, list[Spread]] = {}
+    for identifier, label in labels.items():
+        if identifier in spread:
+            labelled.setdefault(label, []).append(spread[identifier])
+    named = sorted(labelled.items(), key=lambda each: (-len(each[1]), each[0]))
+    everything = [each for _, those in named for each in those]
+    return tuple(_row(name, those) for name, those in (*named, ("all", everything)) if those)
+
+
+def _row(name: str, those: Sequence[Spread]) -> Row:
+    healed = [each.healed_s for each in those if each.healed_s is not None]
+    return Row(
+        name=name,
+        experiments=len(those),
+        stored=sum(each.stored for each in those),
+        taken=sum(each.taken > 0 for each in those),
+        furthest=max((each.furthest for each in those if each.furthest is not None), default=None),
+        healed=len(healed),
+        healed_s=median(healed) if healed else None,
+        otherwise=sum(bool(each.otherwise) for each in those),
+        through=_counted(each.through for each in those),
+        kinds=_counted(tuple(dict.fromkeys(each.otherwise)) for each in those),
+    )
+
+
+def _counted(those: Iterator[tuple[str, ...]]) -> Mapping[str, int]:
+    return dict(Counter(name for names in those for name in names).most_common())
+
+
+def spreads(
+    folder: Path, ids: Sequence[str], progress: Callable[[int, int], object] = lambda done, of: None
+) -> Mapping[str, Spread]:
+    """Of these experiments, those that have a trace, by all cores. One of which something is corrupted is left out.
+    StoreError if the run can't be read."""
+    chunks = [ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK)]
+    found: dict[str, Spread] = {}
+    workers = max(1, min(len(os.sched_getaffinity(0)), len(chunks)))
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("fork"), initializer=_begin, initargs=(folder,))
+    with contextlib.ExitStack() as end:
+        end.callback(pool.shutdown, cancel_futures=True)
+        done = 0
+        for chunk, told in zip(chunks, pool.map(_read, chunks), strict=True):
+            found |= {each.id: each for each in told}
+            done += len(chunk)
+            progress(done, len(ids))
+    return found
+
+
+_opened: list[tuple[Run, Aftermaths]] = []
+"""In each process of the pool: the run that it reads."""
+
+
+def _begin(folder: Path) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is its parent's, which ends it
+    run = open_run(folder)
+    _opened.append((run, Aftermaths(run)))
+
+
+def _read(ids: Sequence[str]) -> list[Spread]:
+    ((run, aftermaths),) = _opened
+    found = []
+    for identifier in ids:
+        with contextlib.suppress(StoreError):
+            record = run.record(identifier)
+            after = aftermaths.of(record) if record is not None else None
+            if record is not None and after is not None:
+                found.append(spread_of(record, after))
+    return found

@@ -353,15 +353,17 @@ class Experiment:
         return history.wait(holds, deadline=self._await_by)
 
     def _settle(self, history: History, clients: Clients, *, after_fault: bool = False) -> float | None:
-        """Waits for rest, noting the milestones on the way; returns when it came, None if the deadline came first.
+        """Waits for rest, noting the milestones on the way; returns when it came to stay, None if it never did.
         After a fault at rest nothing may happen for a while before something does: the longer wait counts. What a rule
         holds back is still to come: nothing is stuck before that. Who can't renew a lease gives up only once it has
         nearly run out."""
         start_s = self._now_s()
         in_lease = self._rule is not None and self._rule.target.kind == "Lease"
         least_s = self._limits.dormant_s if after_fault or in_lease else 0.0
+        rest_s: float | None = None
 
         def rested() -> bool:
+            nonlocal rest_s
             self._note_milestones(history, clients)
             came = self._milestones
             there = came["pods-ready"] is not None and (came["traffic"] is not None or not self._workload.services)
@@ -369,10 +371,14 @@ class Experiment:
             quiet_s = now_s - max(history.last_change_s, start_s)
             settled = there and not after_fault and all_hold(self._workload.done, history)
             enough_s = self._limits.quiet_s if settled else self._limits.stuck_s + self._held_s
-            return quiet_s >= enough_s and now_s - start_s >= least_s
+            if quiet_s < enough_s:
+                rest_s = None
+            elif rest_s is None:
+                rest_s = now_s
+            return rest_s is not None and now_s - start_s >= least_s
 
-        rest = history.wait(rested, deadline=self._await_by)
-        return self._now_s() if rest else None
+        history.wait(rested, deadline=self._await_by)
+        return rest_s
 
     def _note_milestones(self, history: History, clients: Clients) -> None:
         if self._milestones["pods-ready"] is None and all_hold(self._workload.done, history):

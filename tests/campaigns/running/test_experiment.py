@@ -131,7 +131,7 @@ def test_nothing_is_stuck_before_what_is_held_back_can_have_arrived(
 
 
 @pytest.mark.parametrize(
-    ("channel", "kind", "after_fault", "rest_s"),
+    ("channel", "kind", "after_fault", "waited_s"),
     [
         (Channel.AT_REST_WRITE, "Deployment", True, 4.0),
         (Channel.AT_REST_WRITE, "Deployment", False, 1.0),
@@ -140,14 +140,15 @@ def test_nothing_is_stuck_before_what_is_held_back_can_have_arrived(
     ],
 )
 def test_who_leads_by_a_lease_has_the_time_to_lose_it(
-    channel: Channel, kind: str, after_fault: bool, rest_s: float, monkeypatch: pytest.MonkeyPatch
+    channel: Channel, kind: str, after_fault: bool, waited_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rule = Rule(id="r", channel=channel, model="bit-flip", target=Target(kind=kind, field="metadata.name"))
     waiting, resting = made(Told(health("etcd")), rule), Resting()
     waiting._limits = dataclasses.replace(LIMITS, dormant_s=4.0)
     monkeypatch.setattr(waiting, "_now_s", lambda: resting.now_s)
     monkeypatch.setattr(waiting, "_note_milestones", lambda *_: None)
-    assert waiting._settle(resting, None, after_fault=after_fault) == rest_s
+    assert waiting._settle(resting, None, after_fault=after_fault) == 1.0, "that is when rest came"
+    assert resting.now_s == waited_s
 
 
 # What a rule at rest waits for, and what became of the fault, with a real etcd

@@ -21,6 +21,7 @@ from campaigns.show import SCHEMA, experiment_document, golden_document, stream
 from campaigns.store import Count, Run, open_run
 from classifiers.golden import Baseline
 from classifiers.observation import Observation
+from classifiers.record import to_json
 from classifiers.trace import Trace, trace_from_bytes
 from classifiers.verdict import ClientFailure, OrchestratorFailure, State
 from injector.errors import InputError
@@ -73,7 +74,9 @@ def _one(run: Run, record: ExperimentRecord) -> dict[str, JSONValue]:
     if record.planned.golden:
         return {"schema": SCHEMA, "golden": golden_document(record)}
     repeats = tuple(run.repeats(record.planned.id, observations=False))
-    return {"schema": SCHEMA, "experiment": experiment_document(record, repeats)}
+    after = Aftermaths(run).of(record)
+    more = {"aftermath": to_json(after)} if after is not None else {}
+    return {"schema": SCHEMA, "experiment": experiment_document(record, repeats), **more}
 
 
 def _find(run: Run, beginning: str) -> ExperimentRecord:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,13 @@ def test_nothing_is_told_where_nothing_differs_or_golden_runs_have_no_traces_or_
     assert "ended otherwise" not in told(tmp_path / "a", VALUE)
     assert "ended otherwise" not in told(tmp_path / "b", with_replicas(11), traces=False)
     assert "ended otherwise" not in told(tmp_path / "c", with_replicas(11), field="spec.replicas")
+
+
+def test_json_has_the_same_object_by_object(tmp_path: Path) -> None:
+    told(tmp_path, with_replicas(11))
+    (ended,) = json.loads(CliRunner().invoke(show.command, [str(tmp_path / "runs/mine"), FAULT.id, "--json"]).output)[
+        "aftermath"
+    ]["ended"]
+    assert (ended["what"], ended["identity"], ended["field"], ended["value"], ended["at_s"], ended["more"]) == (
+        "otherwise", "Deployment/default/web", "spec.replicas", 11, 2.5, 0,
+    )  # fmt: skip

@@ -25,7 +25,7 @@ def broken(observation: Observation, baseline: Baseline, names: tuple[str, ...])
     return tuple(
         f"{component.name} {what}"
         for component in observation.components
-        if _is_one_of(component.name, names) and (what := _trouble(component, baseline))
+        if _is_one_of(component.name, names) and (what := _trouble(component, observation, baseline))
     )
 
 
@@ -34,17 +34,28 @@ def of_the_control_plane(names: Iterable[str]) -> set[str]:
     return {name for name in names if _is_one_of(name, (*SERVERS, *CONTROLLERS))}
 
 
-def _trouble(component: ComponentHealth, baseline: Baseline) -> str:
+def _trouble(component: ComponentHealth, observation: Observation, baseline: Baseline) -> str:
     golden = baseline.components.get(component.name)
     usual = golden.high if golden else 0.0
     detail = f" ({component.detail})" if component.detail else ""
     if not component.alive and component.name not in baseline.unready:
         return f"is dead at the end{detail}"
-    if component.restarts - usual >= numbers.CRASH_LOOP_RESTARTS:
+    loops = component.restarts - usual >= numbers.CRASH_LOOP_RESTARTS
+    if loops and not (component.ready and _ran_on_s(component.name, observation) >= numbers.BACK_FOR_GOOD_S):
         return f"ended {component.restarts} times, golden {usual:.0f}: a crash loop{detail}"
     if component.ready is False and component.name not in baseline.unready:
         return f"is not ready at the end{detail}"
     return ""
+
+
+def _ran_on_s(name: str, observation: Observation) -> float:
+    """For how long it ran, at the end, without ending again, as far as is known."""
+    samples = next((series.samples for series in observation.over_time if series.name == name), ())
+    if not samples:
+        return 0.0
+    last = samples[-1]
+    since_s = min((s.at_s for s in reversed(samples) if s.alive and s.restarts == last.restarts), default=last.at_s)
+    return last.at_s - since_s
 
 
 def _is_one_of(name: str, names: tuple[str, ...]) -> bool:

@@ -12,6 +12,7 @@ from typing import Final
 
 __all__ = [
     "ALONE_GOLDENS",
+    "BACK_FOR_GOOD_S",
     "BEHIND_S",
     "COUNT_LASTS_S",
     "COUNT_SHIFT_S",
@@ -126,6 +127,10 @@ MIN_LATENCY_SAMPLES: Final = 20
 CRASH_LOOP_RESTARTS: Final = 2
 """Restarts more than any golden run. One restart may be a lost lease; two in an experiment of a minute is a loop (the
 kubelet, too, backs off from the second crash on)."""
+
+BACK_FOR_GOOD_S: Final = 20.0
+"""Seconds. What had ended several times and then ran so long, to the end, is in no loop any more: a lease is lost in
+ten, and the kubelet's second back-off (CrashLoopBackOff starts at 10 s and doubles) is as long."""
 
 PEAK_SURGE: Final = 0.25
 """Share of the golden peak, rounded up. Kubernetes itself lets a Deployment have so many Pods too many while it rolls

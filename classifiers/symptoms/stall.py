@@ -5,10 +5,9 @@ Three signs, each enough:
 - the canary, a new Deployment and Service after the workload, does not come right: the API refused it, or a stage up to
   `endpoints` did not come within its deadline (the last stage, `traffic`, is the network's business);
 - kube-controller-manager or kube-scheduler is dead, not ready or in a crash loop at the end;
-- the workload hot-loops: it never settled, not one Pod was ever made for it, and nothing piles up either (that would be
-  more-resources; what is made and removed again and again does not). Components write and write and get nowhere with
-  it. A workload that has settled at too few pods is not stalled but less-resources: it got where its stored state
-  says; so is one where only some pods fail.
+- the workload hot-loops: it never settled, and not one Pod was ever made for it; components write and write and get
+  nowhere with it (what piles up meanwhile is told as more-resources beside it). A workload that has settled at too few
+  pods is not stalled but less-resources: it got where its stored state says; so is one where only some pods fail.
 
 The canary is the arbiter because it is new and untouched by the fault: where it comes right, the control plane works,
 and what is wrong with the workload is confined to it.
@@ -74,8 +73,5 @@ def _hot_loop(observation: Observation, baseline: Baseline) -> tuple[str, ...]:
     made = created_per_kind(observation)
     wanted = observation.wanted_pods
     if not wanted or observation.pods or pods is None or made.get("Pod", 0) > pods.low - wanted:
-        return ()
-    final = baseline.final_counts
-    if any(n > final[kind].high for kind, n in observation.final_counts.items() if kind in final):
         return ()
     return (f"the workload never settled, and not one of its {wanted} pods was made",)

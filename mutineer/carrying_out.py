@@ -73,7 +73,7 @@ def report(run: Run) -> None:
 
 def finished(run: Run, stop: Stop) -> ExitCode:
     """After the run is closed: what there is, the report's place, and how to go on where something is missing."""
-    from campaigns.running.session import missing_tasks
+    from campaigns.running.session import due_alone, missing_tasks
     from campaigns.store import open_run
     from mutineer.showing import print_summary
 
@@ -82,11 +82,14 @@ def finished(run: Run, stop: Stop) -> ExitCode:
         click.echo(f"report: {path.resolve()}")
     with open_run(run.folder) as again:
         missing = len(missing_tasks(again))
+        late = sum(task.planned.rule is not None for task in due_alone(again))
         confirmed = _confirmed(again)
     for line in confirmed:
         click.echo(line)
-    if stop.why is not None and missing:
-        _say(f"stopped ({stop.why}), {missing} are missing; go on: mutineer resume {_named(run.folder)}")
+    left = [f"{missing} are missing"] if missing else []
+    left += [f"{late} that were late are to be done again alone"] if late else []
+    if stop.why is not None and left:
+        _say(f"stopped ({stop.why}), {' and '.join(left)}; go on: mutineer resume {_named(run.folder)}")
     if errors:
         _say(f"{errors} experiments are errors of the harness; their logs are in {run.folder / 'logs'}")
     if stop.interrupted:

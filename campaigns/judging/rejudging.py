@@ -3,41 +3,35 @@
 What is judged comes anew and stands for the earlier; nothing is overwritten, and what is judged as before is not kept
 twice. All of it is one transaction: a run is never half by old classifiers, half by new ones.
 
-The judge is pure and busy, so a large run is judged by a process for each core (`rejudging_worker`), each with a
-baseline of its own from the same golden runs; only this process writes. Workers read the run's folder, take ids in
-JSON lines, say judgements in JSON lines, and end when their input does, so that none outlives this process.
+The judge is pure and busy, so a large run is judged by a process for each core (`workers`, `rejudging_worker`), each
+with a baseline of its own from the same golden runs.
 
 Golden runs come first: those in which something was wrong make suspects of what else was done on their sandbox.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import IO
 
 from campaigns.judging.bench import Bench
 from campaigns.judging.suspects import suspects
+from campaigns.judging.workers import Workers
 from campaigns.record import ExperimentRecord, Purpose
 from campaigns.store import Judgement, Run, Spoiled
 from classifiers.record import from_json, to_json
 from classifiers.verdict import ClientFailure, OrchestratorFailure, State, Verdict
 from failure_db.catalogue import load
-from injector.errors import HarnessError, StoreError
+from injector.errors import StoreError
 
 __all__ = ["Change", "Classes", "Rejudged", "bench_of", "judge_here", "rejudge"]
 
 WORTH_PROCESSES = 400
 """Experiments from which on processes pay: starting one and its baseline takes about a second, as judging 100 does."""
 
-_CHUNK = 20
-"""Ids that a worker is given at once: less than half a second's work, so that both end together."""
+_WORKER = "campaigns.judging.rejudging_worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +84,9 @@ def rejudge(run: Run, progress: Callable[[int, int], object] = lambda done, of: 
     with ExitStack() as stack:
         many = len(ids) >= WORTH_PROCESSES
         bench = bench_of(run) if repeats or not many else Bench(())
-        judge: Judge = stack.enter_context(_Workers(run)).judge if many else partial(judge_here, run, bench)
+        judge: Judge = partial(judge_here, run, bench)
+        if many:
+            judge = partial(_judge_there, stack.enter_context(Workers(_WORKER, run.folder)))
         run.add_judgements(
             notes.new(_judge_all(run, judge, notes), _judge_repeats(run, bench, len(repeats), notes.spoil))
         )
@@ -209,73 +205,15 @@ class _Notes:
         self._progress(self.done + len(self.spoiled), self._of)
 
 
-class _Workers:
-    """A process for each core, as many ids under way as keep all of them busy."""
-
-    def __init__(self, run: Run) -> None:
-        self._command = [sys.executable, "-m", "campaigns.judging.rejudging_worker", str(run.folder)]
-        self._processes: list[subprocess.Popen[str]] = []
-
-    def __enter__(self) -> _Workers:
-        for _ in os.sched_getaffinity(0):
-            process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            self._processes.append(process)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for process in self._processes:
-            process.kill()
-        for process in self._processes:
-            with process:  # closes its pipes and waits for it
-                pass
-
-    def judge(self, ids: Mapping[str, str], spoiled: Spoiled) -> Iterator[Line]:
-        """In turn: each worker has two chunks under way, so that it never waits for the other's answers."""
-        items = list(ids.items())
-        chunks = [dict(items[start : start + _CHUNK]) for start in range(0, len(items), _CHUNK)]
-        given = [(chunk, self._processes[i % len(self._processes)]) for i, chunk in enumerate(chunks)]
-        ahead = 2 * len(self._processes)
-        for chunk, process in given[:ahead]:
-            _tell(process, chunk)
-        for place, (chunk, process) in enumerate(given):
-            for identifier in chunk:
-                if (line := self._answer(process, identifier, spoiled)) is not None:
-                    yield line
-            if place + ahead < len(given):
-                later, its = given[place + ahead]
-                _tell(its, later)
-
-    def _answer(self, process: subprocess.Popen[str], identifier: str, spoiled: Spoiled) -> Line | None:
-        line = _pipe(process.stdout).readline()
-        if not line:
-            raise HarnessError(f"the process that judged {identifier} again ended; its exit code is {process.wait()}")
-        said = json.loads(line)
-        if (error := said.get("failed")) is not None:
-            raise HarnessError(error)
-        if (why := said.get("spoiled")) is not None:
-            spoiled(identifier, why)
-            return None
-        where = f"the judgement of {identifier}"
-        judgement = None if said["new"] is None else from_json(Judgement, said["new"], where=where)
-        return said["id"], from_json(Classes, said["before"], where=where), judgement
-
-
-def answer(line: Line) -> str:
-    """A worker's line of JSON for one experiment."""
+def answer(line: Line) -> dict[str, object]:
+    """What a worker says of one experiment."""
     identifier, before, judgement = line
-    new = None if judgement is None else to_json(judgement)
-    return json.dumps({"id": identifier, "before": to_json(before), "new": new})
+    return {"id": identifier, "before": to_json(before), "new": None if judgement is None else to_json(judgement)}
 
 
-def _tell(process: subprocess.Popen[str], chunk: Mapping[str, str]) -> None:
-    pipe = _pipe(process.stdin)
-    try:
-        pipe.write(json.dumps(chunk) + "\n")
-        pipe.flush()
-    except BrokenPipeError:
-        return  # it ended: the next answer says so
-
-
-def _pipe(pipe: IO[str] | None) -> IO[str]:
-    assert pipe is not None
-    return pipe
+def _judge_there(workers: Workers, ids: Mapping[str, str], spoiled: Spoiled) -> Iterator[Line]:
+    """By processes (`rejudging_worker`): what a Judge does."""
+    for said in workers.answers(ids, spoiled):
+        where = f"the judgement of {said['id']}"
+        judgement = None if said["new"] is None else from_json(Judgement, said["new"], where=where)
+        yield said["id"], from_json(Classes, said["before"], where=where), judgement

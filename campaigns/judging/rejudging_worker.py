@@ -1,44 +1,30 @@
-"""One process that judges experiments of a stored run again; started by `rejudging`, ends with its input.
+"""One process that judges experiments of a stored run again (campaigns.judging.workers); started by `rejudging`.
 
-    python -m campaigns.judging.rejudging_worker FOLDER
-    <- {"e0123…": "", …}                 a line for each chunk of ids; with each why it is suspect
-    -> {"id", "before", "new"}           a line for each id: its classes so far; the judgement, null if it is as before
-    -> {"id", "spoiled": "…"}            instead: what is stored of it can't be read, in words
-    -> {"failed": "…"}                   the record can't be read, in words; it ends
-
-It opens the run for reading and writes nothing but these lines.
+<- {"e0123…": "", …}                 with each id why it is suspect
+-> {"id", "before", "new"}           its classes so far; the judgement, null if it is as before
 """
 
 from __future__ import annotations
 
-import json
-import signal
 import sys
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from campaigns.judging.rejudging import answer, bench_of, judge_here
-from campaigns.store import open_run
-from injector.errors import StoreError
+from campaigns.judging.workers import Work, serve
+from campaigns.store import Run, Spoiled
 
-__all__ = ["main"]
-
-
-def main(folder: str) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is its parent's, which ends it
-    try:
-        with open_run(Path(folder)) as run:
-            bench = bench_of(run)
-            for line in sys.stdin:
-                for judged in judge_here(run, bench, json.loads(line), _spoiled):
-                    print(answer(judged))
-                sys.stdout.flush()
-    except StoreError as error:
-        print(json.dumps({"failed": str(error)}), flush=True)
+__all__ = ["begin"]
 
 
-def _spoiled(identifier: str, why: str) -> None:
-    print(json.dumps({"id": identifier, "spoiled": why}))
+def begin(run: Run) -> Work:
+    bench = bench_of(run)
+
+    def work(ids: Mapping[str, str], spoiled: Spoiled) -> Iterator[dict[str, Any]]:
+        return map(answer, judge_here(run, bench, ids, spoiled))
+
+    return work
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    serve(sys.argv[1], begin)

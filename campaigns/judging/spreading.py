@@ -1,29 +1,24 @@
 """How far faults got, over a whole run: how many were taken over by other objects, through whom, put right, and what
-ended otherwise. Each experiment's part is read by one of several processes; adding up is pure.
+ended otherwise. Each experiment's part is read by a process for each core (`workers`, `spreading_worker`); adding up
+is pure.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
-from campaigns.judging.aftermath import Aftermath, Aftermaths
+from campaigns.judging.aftermath import Aftermath
+from campaigns.judging.workers import Workers
 from campaigns.record import ExperimentRecord
-from campaigns.store import Run, open_run
-from injector.errors import StoreError
+from classifiers.record import from_json
 
 __all__ = ["Row", "Spread", "rows", "spread_of", "spreads"]
 
-_CHUNK = 8
-"""Experiments that a process is given at once: less than a second's work."""
+_WORKER = "campaigns.judging.spreading_worker"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,39 +108,19 @@ def _counted(those: Iterator[tuple[str, ...]]) -> Mapping[str, int]:
 def spreads(
     folder: Path, ids: Sequence[str], progress: Callable[[int, int], object] = lambda done, of: None
 ) -> Mapping[str, Spread]:
-    """Of these experiments, those that have a trace, by all cores. One of which something is corrupted is left out.
-    StoreError if the run can't be read."""
-    chunks = [ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK)]
+    """Of these experiments, those that have a trace. One of which something is corrupted is left out. HarnessError if
+    the run can't be read."""
     found: dict[str, Spread] = {}
-    workers = max(1, min(len(os.sched_getaffinity(0)), len(chunks)))
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("fork"), initializer=_begin, initargs=(folder,))
-    with contextlib.ExitStack() as end:
-        end.callback(pool.shutdown, cancel_futures=True)
-        done = 0
-        for chunk, told in zip(chunks, pool.map(_read, chunks), strict=True):
-            found |= {each.id: each for each in told}
-            done += len(chunk)
-            progress(done, len(ids))
-    return found
+    done = 0
 
+    def read(identifier: str, why: str = "") -> None:
+        nonlocal done
+        done += 1
+        progress(done, len(ids))
 
-_opened: list[tuple[Run, Aftermaths]] = []
-"""In each process of the pool: the run that it reads."""
-
-
-def _begin(folder: Path) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is its parent's, which ends it
-    run = open_run(folder)
-    _opened.append((run, Aftermaths(run)))
-
-
-def _read(ids: Sequence[str]) -> list[Spread]:
-    ((run, aftermaths),) = _opened
-    found = []
-    for identifier in ids:
-        with contextlib.suppress(StoreError):
-            record = run.record(identifier)
-            after = aftermaths.of(record) if record is not None else None
-            if record is not None and after is not None:
-                found.append(spread_of(record, after))
+    with Workers(_WORKER, folder) as workers:
+        for said in workers.answers(dict.fromkeys(ids, ""), read):
+            if said["spread"] is not None:
+                found[said["id"]] = from_json(Spread, said["spread"], where=f"how far {said['id']} got")
+            read(said["id"])
     return found

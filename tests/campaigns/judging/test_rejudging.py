@@ -9,11 +9,13 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from campaigns.judging import rejudging
 from campaigns.judging.rejudging import rejudge
+from campaigns.judging.workers import Workers
 from campaigns.record import ExperimentRecord, Purpose
 from campaigns.store import Run, Spoiled, open_run
 from classifiers.verdict import ClientFailure, OrchestratorFailure, State, Verdict
@@ -163,18 +165,16 @@ def test_a_worker_that_ends_early_is_told_and_nothing_has_changed(
     run: Run, processes: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judge_again(run, doubted)
-    monkeypatch.setattr(rejudging._Workers, "_answer", _kill_first)
+    monkeypatch.setattr(Workers, "_answer", _kill_first)
     with pytest.raises(HarnessError, match="ended; its exit code is -9"):
         rejudge(run)
     assert set(latest(run).values()) == {DOUBT}
 
 
-ANSWER = rejudging._Workers._answer
+ANSWER = Workers._answer
 
 
-def _kill_first(
-    workers: rejudging._Workers, process: subprocess.Popen[str], identifier: str, spoiled: Spoiled
-) -> rejudging.Line:
+def _kill_first(workers: Workers, process: subprocess.Popen[str], identifier: str, spoiled: Spoiled) -> dict[str, Any]:
     process.kill()
     while True:
         ANSWER(workers, process, identifier, spoiled)  # what it said before it ended may still come

@@ -69,4 +69,4 @@ def test_a_run_is_read_by_several_processes_and_what_can_not_be_read_is_left_out
             run.add(record(planned, observation=faulty(writes=WRITES, firings=(fired,))), trace=broken)
     found = spreads(tmp_path / "run", [FAULT.id, other.id], lambda done, of: seen.append((done, of)))
     assert set(found) == {FAULT.id} and found[FAULT.id].otherwise == (), "its own object is not another"
-    assert seen == [(2, 2)]
+    assert seen == [(1, 2), (2, 2)]

@@ -40,6 +40,7 @@ __all__ = [
     "SPREADS",
     "TIMING_FLOOR_S",
     "TIMING_RATIO",
+    "UNSERVED_S",
     "VOLATILE_FIELDS",
     "VOLATILE_KINDS",
     "WRITES_SLACK",
@@ -74,6 +75,10 @@ before the fault. Less is chance: readiness is asked once a second, and kube-pro
 
 NOT_READY_S: Final = 1.0
 """Seconds longer than in any golden run. readyz is asked once a second, so that a single answer is within chance."""
+
+UNSERVED_S: Final = 30.0
+"""Seconds longer than in any golden run that a server is not ready and back at the end. A restart of kube-apiserver
+takes 3 s on two idle cores; around a silent edit, with three sandboxes side by side, 12 s went by before it."""
 
 LOG_ERRORS: Final = 5.0
 """Lines more than the golden median that are never a sign. Arbitrary: controllers log a conflict of two writers as an

@@ -9,12 +9,19 @@ the runner sees to that.
 A fault that comes after golden runs have reached a milestone (as at rest, when the workload has settled) starts a
 stretch of time of which golden runs know nothing: such a milestone can then be missing, but not late. The canary's
 stages are counted from the canary's own start and compare always.
+
+An API that was not ready for longer than any restart takes, and came back, is late as well, whatever was asked of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from classifiers import numbers
+from classifiers.components import SERVERS
 from classifiers.golden import Baseline, Spread
 from classifiers.observation import Observation
+from classifiers.signals import not_ready_s
 from classifiers.verdict import OrchestratorFailure, Symptom
 from classifiers.windows import hit_s
 
@@ -35,7 +42,7 @@ def detect(observation: Observation, baseline: Baseline) -> Symptom | None:
             if stage in observation.canary.stages
         ),
     ]
-    signs = [words for words in signs if words]
+    signs = [words for words in (*signs, *_unserved(observation, baseline)) if words]
     return Symptom(orchestrator=OrchestratorFailure.TIMING, why="; ".join(signs)) if signs else None
 
 
@@ -54,6 +61,14 @@ def absent(observation: Observation, baseline: Baseline) -> str:
     if at_s > spread.late:
         return f"{what} came after {at_s:.1f} s (late from {spread.late:.1f} s), but so did the fault"
     return f"nothing came late: {what} was nearest to it, after {at_s:.1f} s (late from {spread.late:.1f} s)"
+
+
+def _unserved(observation: Observation, baseline: Baseline) -> Iterator[str]:
+    """Servers that were back at the end, and away for long."""
+    for name, (_, seconds) in not_ready_s(observation).items():
+        golden = baseline.not_ready_s.get(name)
+        if name in SERVERS and seconds > (golden.high if golden else 0.0) + numbers.UNSERVED_S:
+            yield f"{name} was not ready for {seconds:.0f} s, golden {golden.describe('s') if golden else 'never'}"
 
 
 def _late(what: str, came_s: float | None, golden: Spread) -> str:

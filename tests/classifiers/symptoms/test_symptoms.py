@@ -218,6 +218,20 @@ def test_two_requests_that_failed_at_the_end_are_no_unreachable_path() -> None:
     assert network.detect(faulty(probes=(*all_paths()[:6], only)), ALL) is None
 
 
+@pytest.mark.parametrize(("away_s", "late"), [(20, False), (30, False), (42, True)])
+def test_an_api_that_was_away_for_long_and_came_back_is_late(away_s: int, late: bool) -> None:
+    samples = tuple(
+        ComponentSample(float(at_s), True, 0, 0.0, 0, ready=not 5 <= at_s < 5 + away_s) for at_s in range(70)
+    )
+    series = ComponentSeries(name="kube-apiserver", samples=samples)
+    found = timing.detect(faulty(over_time=(series,), seconds=70.0), BASELINE)
+    assert (found is not None) is late
+    if found is not None:
+        assert found.why == f"kube-apiserver was not ready for {away_s} s, golden never"
+    other = replace(series, name="kube-scheduler")
+    assert timing.detect(faulty(over_time=(other,), seconds=70.0), BASELINE) is None
+
+
 def restarting(*ends_s: float, until_s: float = 60.0) -> Observation:
     """kube-controller-manager ended so often, and was started again at once."""
     name = "kube-controller-manager"

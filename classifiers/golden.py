@@ -95,7 +95,7 @@ class ClientBaseline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """What golden runs of `workload` did.
+    """What golden runs of `workload` did; `wrong` more were left out, for something was wrong in them.
 
     milestones, canary           name or stage → Spread in seconds
     final_counts, peak_counts    kind → Spread of objects, volatile kinds left out
@@ -127,9 +127,10 @@ class Baseline:
     log_errors: Mapping[str, Spread]
     metric_rises: Mapping[tuple[str, str], Spread]
     warnings: frozenset[tuple[str, str]]
+    wrong: int = 0
 
     @classmethod
-    def from_observations(cls, workload: str, observations: Sequence[Observation]) -> Baseline:
+    def from_observations(cls, workload: str, observations: Sequence[Observation], *, wrong: int = 0) -> Baseline:
         """The baseline of golden runs. ValueError if one of them is of another workload or had a fault armed."""
         for run in observations:
             if run.workload != workload:
@@ -158,15 +159,21 @@ class Baseline:
             log_errors=_counts(observations, signals.log_errors),
             metric_rises=_counts(observations, signals.metric_rises),
             warnings=frozenset(what for run in observations for what, _ in signals.warnings(run)),
+            wrong=wrong,
         )
 
     @property
     def shortfall(self) -> str | None:
-        """Why these golden runs are too few to judge by, in words; None if they are enough."""
+        """Why these golden runs are too few or too noisy to judge by, in words; None if they are neither."""
         if self.runs < numbers.MIN_GOLDENS:
             return (
                 f"golden baseline too small: {self.runs} golden run{'s' if self.runs != 1 else ''} of "
                 f"{self.workload}, at least {numbers.MIN_GOLDENS} needed"
+            )
+        of = self.runs + self.wrong
+        if self.wrong >= numbers.NOISY_LEAST and self.wrong > numbers.NOISY_SHARE * of:
+            return (
+                f"golden baseline too noisy: in {self.wrong} of {of} golden runs of {self.workload} something was wrong"
             )
         return None
 

@@ -33,6 +33,8 @@ __all__ = [
     "MIN_LATENCY_SAMPLES",
     "MIN_SAMPLES",
     "MOSTLY_FAILS",
+    "NOISY_LEAST",
+    "NOISY_SHARE",
     "NOT_READY_S",
     "PEAK_SURGE",
     "RUNAWAY_FACTOR",
@@ -48,6 +50,13 @@ __all__ = [
 
 MIN_GOLDENS: Final = 3
 """Golden runs. With one or two there is no spread to speak of: a median absolute deviation needs three."""
+
+NOISY_SHARE: Final = 0.2
+"""Share of golden runs. Where something is wrong without a fault in more than one of five, what is seen with one tells
+little of the fault: of ten experiments without any effect two would be called failures."""
+
+NOISY_LEAST: Final = 2
+"""Golden runs in which something was wrong. One may be chance, however few they are."""
 
 ALONE_GOLDENS: Final = 5
 """Golden runs made alone, of each workload of which something was late beside others. Nothing disturbs them, so they

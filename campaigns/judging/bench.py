@@ -144,15 +144,17 @@ class Bench:
 
     def _baseline(self, measure: _Measure) -> Baseline:
         """From the golden runs in which nothing was wrong, judged by each other: one whose canary never came would make
-        a canary that never comes look normal. While they are too few for that, from all."""
+        a canary that never comes look normal. While they are too few for that, from all. Where there are many of those,
+        nothing can be judged by it."""
         runs, workload = list(self._kept(measure).values()), measure.workload
         count, known = self._baselines.get(measure, (-1, None))
         if known is None or (count != len(runs) and (self._all_in or len(runs) >= _stale(count))):
-            believed = runs
+            believed, wrong = runs, 0
             if len(runs) > MIN_GOLDENS:
                 verdicts = judge_goldens(workload, runs)
                 believed = [run for run, verdict in zip(runs, verdicts, strict=True) if is_quiet(verdict)]
-            known = Baseline.from_observations(workload, believed)
+                wrong = sum(verdict.state is State.JUDGED and not is_quiet(verdict) for verdict in verdicts)
+            known = Baseline.from_observations(workload, believed, wrong=wrong)
             self._baselines[measure] = len(runs), known
         return known
 

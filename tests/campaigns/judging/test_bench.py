@@ -10,10 +10,10 @@ import pytest
 from campaigns.judging import bench as judging
 from campaigns.judging.bench import MOST_GOLDENS, Bench, _Measure
 from campaigns.record import ExperimentRecord, PlannedExperiment, Purpose, Reset, Result
-from classifiers.observation import Observation
+from classifiers.observation import ComponentHealth, Observation
 from classifiers.verdict import OrchestratorFailure, State, Verdict
 from failure_db.catalogue import load
-from tests.builders import canary, faulty, goldens, pods, rule
+from tests.builders import canary, components, counts, faulty, goldens, pods, rule
 
 FAULT = PlannedExperiment(id="e1", workload="deploy", rule=rule(), why="a wrong word")
 
@@ -198,3 +198,24 @@ def test_the_baseline_is_made_anew_now_and_then_and_of_all_in_the_end(monkeypatc
     for _ in range(3):
         bench.record(result(FAULT, faulty()))
     assert asked[5:] == [14]
+
+
+WRONG: list[dict[str, Any]] = [
+    {"pods": pods(3)},
+    {"canary": canary(traffic=None)},
+    {"final_counts": counts(Service=0)},
+    {"components": components(it=ComponentHealth(name="kube-scheduler", alive=False))},
+]
+"""Each otherwise: what two of them do looks normal."""
+
+
+@pytest.mark.parametrize(("wrong", "of", "noisy"), [(1, 5, False), (2, 10, False), (2, 8, True), (4, 12, True)])
+def test_golden_runs_of_which_too_many_are_wrong_judge_nothing(wrong: int, of: int, noisy: bool) -> None:
+    bench = Bench(())
+    for number in range(of):
+        seen = replace(goldens(1)[0], r0=number, **(WRONG[number] if number < wrong else {}))
+        bench.record(result(PlannedExperiment(id=f"g{number}", workload="deploy"), seen))
+    bench.all_in()
+    verdict = bench.record(result(FAULT, faulty(pods=pods(0)))).verdict
+    words = f"golden baseline too noisy: in {wrong} of {of} golden runs of deploy something was wrong"
+    assert (verdict.state is State.INCONCLUSIVE, words in verdict.reasons) == (noisy, noisy), verdict.reasons

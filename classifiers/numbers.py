@@ -14,13 +14,16 @@ __all__ = [
     "ALONE_GOLDENS",
     "BACK_FOR_GOOD_S",
     "BEHIND_S",
+    "CANARY_S",
     "COUNT_LASTS_S",
     "COUNT_SHIFT_S",
     "CRASH_LOOP_RESTARTS",
+    "DORMANT_S",
     "ERROR_RATE_MARGIN",
     "ERROR_RATE_SIGMAS",
     "FINAL_MIN_SAMPLES",
     "FINAL_WINDOW_S",
+    "HEAL_S",
     "LATENCY_FLOOR_S",
     "LATENCY_QUANTILE",
     "LATENCY_RATIO",
@@ -37,9 +40,13 @@ __all__ = [
     "NOISY_SHARE",
     "NOT_READY_S",
     "PEAK_SURGE",
+    "QUIET_S",
     "RUNAWAY_FACTOR",
     "RUNAWAY_PER_S",
+    "SETTLE_S",
     "SPREADS",
+    "STEADY_S",
+    "STUCK_S",
     "TIMING_FLOOR_S",
     "TIMING_RATIO",
     "UNSERVED_S",
@@ -180,3 +187,29 @@ named after the address that happened to be free, and comes and goes with its Se
 VOLATILE_FIELDS: Final = ("managedFields", "lastHeartbeatTime")
 """Names in paths of fields that are never compared: who wrote which field when (the fields themselves are), and when a
 kubelet last reported on its node, which it does each five minutes whatever happens."""
+
+SETTLE_S: Final = 20.0
+"""Seconds from the start, or from a fault at rest, in which a workload must come to rest. Golden runs of `deploy` take 2
+to 4, of `stateful` 6 to 8. A default, as all that follow: `time_limits` in a spec may say otherwise."""
+
+QUIET_S: Final = 1.0
+"""Seconds without a write but volatile ones, once all is there: quiescent. Controllers react within milliseconds, and
+what waits longest of what always comes, kube-proxy's sync, within a second."""
+
+STUCK_S: Final = 6.0
+"""The same while something is missing. Controllers that fail try again after 5 ms, doubled each time
+(workqueue.DefaultControllerRateLimiter): within six seconds ten times."""
+
+DORMANT_S: Final = 13.0
+"""Seconds after a fault at rest, or one in a Lease, before which nothing counts as rest: who leads by a Lease that
+can't be renewed gives up 10 s after it last was (renewDeadline), tries each 2 s, and takes a moment to end."""
+
+STEADY_S: Final = 1.5
+"""Seconds for which clients go on once the workload has come to rest: 30 requests each, by which the end is told."""
+
+CANARY_S: Final = 12.0
+"""Seconds in which a new Deployment and Service must answer: a stall if they do not. Golden runs take 0.3 to 2."""
+
+HEAL_S: Final = 20.0
+"""Seconds in which the cluster must have come back once the fault is removed, and once more after a restart: recovered.
+As SETTLE_S, for the workload starts no faster the second time."""

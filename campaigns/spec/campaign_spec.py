@@ -55,6 +55,7 @@ from campaigns.spec.yaml_input import parse_yaml
 from campaigns.workloads import WORKLOADS, Workload
 from campaigns.workloads.documents import parse_workload, workload_to_document
 from campaigns.workloads.manifests import load_folder
+from classifiers import numbers
 from classifiers.numbers import MIN_GOLDENS
 from injector.errors import InputError, Problem
 from injector.rules import JSONValue
@@ -88,27 +89,36 @@ Seconds = Annotated[float, Field(gt=0, le=3600, strict=False)]
 
 
 class TimeLimits(Model):
-    """How long things may take, in seconds. None of them defines a class; those numbers are in classifiers.numbers."""
+    """How long things may take, in seconds. Defaults of those by which classes are told, and why, are in
+    classifiers.numbers."""
 
     prepare_s: Seconds = Field(30.0, description="For what the workload prepares before the fault is armed")
-    settle_s: Seconds = Field(20.0, description="From the start, or from a fault at rest, until the workload is quiet")
-    quiet_s: Seconds = Field(1.0, description="Without a write but volatile ones; so long is quiet once all is there")
-    stuck_s: Seconds = Field(6.0, description="The same while something is missing: controllers back off between tries")
+    settle_s: Seconds = Field(
+        numbers.SETTLE_S, description="From the start, or from a fault at rest, until the workload is quiet"
+    )
+    quiet_s: Seconds = Field(
+        numbers.QUIET_S, description="Without a write but volatile ones; so long is quiet once all is there"
+    )
+    stuck_s: Seconds = Field(
+        numbers.STUCK_S, description="The same while something is missing: controllers back off between tries"
+    )
     dormant_s: Seconds = Field(
-        13.0,
+        numbers.DORMANT_S,
         description="No rest sooner after a fault at rest, or one in a Lease: who can't renew the Lease that it leads "
         "by gives up 10 s later",
     )
-    steady_s: Seconds = Field(1.5, description="Clients go on for so long before the canary, to see how it stays")
+    steady_s: Seconds = Field(
+        numbers.STEADY_S, description="Clients go on for so long before the canary, to see how it stays"
+    )
     canary_s: Seconds = Field(
-        12.0, description="From the canary's start until it must answer; golden runs take about 3 s"
+        numbers.CANARY_S, description="From the canary's start until it must answer; golden runs take about 3 s"
     )
     experiment_s: Seconds = Field(
         120.0, description="For one experiment with its reset; past it the sandbox is given up, the experiment an error"
     )
 
     heal_s: Seconds = Field(
-        20.0,
+        numbers.HEAL_S,
         description="With `heal`: to come back once the fault is removed, and once more after a restart",
     )
 

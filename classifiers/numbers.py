@@ -189,8 +189,8 @@ VOLATILE_FIELDS: Final = ("managedFields", "lastHeartbeatTime")
 kubelet last reported on its node, which it does each five minutes whatever happens."""
 
 SETTLE_S: Final = 20.0
-"""Seconds from the start, or from a fault at rest, in which a workload must come to rest. Golden runs of `deploy` take 2
-to 4, of `stateful` 6 to 8. A default, as all that follow: `time_limits` in a spec may say otherwise."""
+"""Seconds from the start, or from a fault at rest, in which a workload must come to rest. Golden runs of `deploy` take
+2 to 4, of `stateful` 6 to 8. A default, as all that follow: `time_limits` in a spec may say otherwise."""
 
 QUIET_S: Final = 1.0
 """Seconds without a write but volatile ones, once all is there: quiescent. Controllers react within milliseconds, and

@@ -67,14 +67,14 @@ class Decoded:
         values = [*self.trace.before.values(), *(s.value for s in self.trace.steps if s.revision < revision)]
         return frozenset(text for value in values for text in self.fields(value).values() if isinstance(text, str))
 
-    def after(self, revision: int) -> Iterator[tuple[Step, Value, Fields, Fields]]:
-        """Each later write: what was before it, its fields, and those before it."""
+    def after(self, revision: int) -> Iterator[tuple[Step, Value]]:
+        """Each later write, and what was before it."""
         now: dict[str, Value] = dict(self.trace.before)
         for step in self.trace.steps:
             before = now.get(step.key)
             now[step.key] = step.value
             if step.revision > revision:
-                yield step, before, self.fields(step.value), self.fields(before)
+                yield step, before
 
     def ends(self) -> Iterator[tuple[str, Value, Value]]:
         """Each key that was written, with what it held at r0 and holds at the end; not volatile ones."""

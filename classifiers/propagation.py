@@ -8,9 +8,13 @@ is healed when its field has another value, or its object is gone.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from classifiers.decoded import Decoded, Fields, Writers, last_name, writer
+from classifiers.trace import Value
 from injector.rules import Firing, JSONValue
 
 __all__ = ["Healed", "Propagation", "Taken", "propagation"]
@@ -55,30 +59,43 @@ def propagation(history: Decoded, firing: Firing, field: str | None, *, writers:
     if field is None or firing.field_after == firing.field_before or not firing.accepted or not firing.revision:
         return None
     began_s = next((step.at_s for step in history.trace.steps if step.revision == firing.revision), firing.at_s)
-    wrong = _Wrong(field, firing.field_after, history.texts_before(firing.revision))
+    wrong = _Wrong(field, firing.field_after, partial(history.texts_before, firing.revision))
     taken: dict[str, Taken] = {}
     healed: Healed | None = None
-    for step, before, fields, earlier in history.after(firing.revision):
-        by = writer(step.value, before, writers)
+    for step, before in history.after(firing.revision):
         if step.key == firing.key:
-            if healed is None and fields.get(field) != firing.field_after:
-                healed = Healed(at_s=step.at_s, after_s=round(step.at_s - began_s, 4), by=by, gone=step.value is None)
+            if healed is None and history.fields(step.value).get(field) != firing.field_after:
+                by, after_s = writer(step.value, before, writers), round(step.at_s - began_s, 4)
+                healed = Healed(at_s=step.at_s, after_s=after_s, by=by, gone=step.value is None)
             continue
         identity = history.identities.get(step.key, step.key)
+        if identity in taken or not wrong.may_be_in(step.value):
+            continue
+        fields, earlier = history.fields(step.value), history.fields(before)
         path = next((path for path in fields if wrong.is_in(path, fields, earlier)), None)
-        if path is not None and identity not in taken:
+        if path is not None:
             steps = history.distance(history.identities.get(firing.key, firing.identity), identity)
+            by = writer(step.value, before, writers)
             taken[identity] = Taken(identity=identity, field=path, at_s=step.at_s, by=by, steps=steps)
     return Propagation(taken=tuple(taken.values()), healed=healed)
 
 
-class _Wrong:
-    """The wrong value, and where it counts as taken over."""
+_PLAIN = re.compile(r"[A-Za-z0-9._/:-]+")
+"""Texts that JSON does not escape."""
 
-    def __init__(self, field: str, value: JSONValue, known: frozenset[str]) -> None:
+
+class _Wrong:
+    """The wrong value, and where it counts as taken over. `known`: all texts that were stored before it."""
+
+    def __init__(self, field: str, value: JSONValue, known: Callable[[], frozenset[str]]) -> None:
         self._value, self._name = value, last_name(field)
         text = self._value if isinstance(self._value, str) else ""
-        self._of_its_own = len(text) >= _SHORTEST and text not in known
+        self._of_its_own = len(text) >= _SHORTEST and text not in known()
+        self._bytes = text.encode() if _PLAIN.fullmatch(text) else b""
+
+    def may_be_in(self, stored: Value) -> bool:
+        """Whether decoding what is stored can show anything: a plain text is in it as it is, in every encoding."""
+        return bool(self._value) and isinstance(stored, bytes) and self._bytes in stored
 
     def is_in(self, path: str, fields: Fields, earlier: Fields) -> bool:
         """Whether that write brought it into that field."""

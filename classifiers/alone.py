@@ -32,14 +32,14 @@ def by_itself(
     if again.state is not State.JUDGED or again.orchestrator is None:
         why = f"late beside other experiments, and alone not judged: {' | '.join(again.reasons)}"
         return judge(observation, baseline, doubt=why, symptoms=symptoms)
-    if _TIMING in (again.orchestrator, *again.also):
+    if again.orchestrator is _TIMING:
         said = (f"alone, too: {words}" for words in again.reasons if words.startswith(f"{_TIMING.value}: "))
         first, *rest = late.reasons
         return dataclasses.replace(late, reasons=(first, *said, *rest))
     if again.orchestrator is OrchestratorFailure.NONE:
         in_time = judge(observation, baseline, symptoms=symptoms.without(_TIMING))
-        first, *rest = in_time.reasons
-        not_late = f"not counted, for alone it was not late: {late.reasons[0]}"
-        return dataclasses.replace(in_time, reasons=(first, not_late, *rest))
-    why = f"late beside other experiments, and alone something else: {again.orchestrator.value}"
+        beside = "what was late beside other experiments, and alone it was not"
+        first = f"none: nothing was wrong but {beside}: {late.reasons[0]}"
+        return dataclasses.replace(in_time, reasons=(first, *in_time.reasons[1:]))
+    why = f"late beside other experiments, and alone something else: {' | '.join(again.reasons)}"
     return judge(observation, baseline, doubt=why, symptoms=symptoms)

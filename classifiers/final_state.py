@@ -53,12 +53,14 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenState:
-    """What `runs` golden runs left. expected: identity → path → value, of objects that all of them left; sometimes:
-    identities that only some wrote and left; varies: kind and path, with `[]` for each index, of what they do not agree
+    """What `runs` golden runs left. expected: identity → path → value, of objects that all of them wrote and left;
+    before: those of them that were there at r0, as they were then; sometimes: identities that only some wrote and left;
+    varies: kind and path, with `[]` for each index, of what they do not agree
     in: they left it unlike each other, or only some changed it."""
 
     runs: int
     expected: Mapping[str, Fields]
+    before: Mapping[str, Fields]
     sometimes: frozenset[str]
     varies: frozenset[tuple[str, str]]
 
@@ -66,6 +68,7 @@ class GoldenState:
     def of(cls, runs: Iterable[Decoded]) -> GoldenState:
         """One after another: none is kept."""
         first: dict[str, Fields] = {}
+        before: dict[str, Fields] = {}
         seen: Counter[str] = Counter()
         varies: set[tuple[str, str]] = set()
         moved: dict[str, set[tuple[str, str]]] = defaultdict(set)
@@ -76,6 +79,7 @@ class GoldenState:
                 seen[identity] += 1
                 varies.update(_named(identity, path) for path in _unlike(first.setdefault(identity, fields), fields))
                 if was:
+                    before.setdefault(identity, was)
                     moved[identity].update(_named(identity, path) for path in _unlike(was, fields))
         always = {identity for identity, times in seen.items() if times == count}
         varies.update(*(paths for identity, paths in moved.items() if identity not in always))
@@ -84,7 +88,9 @@ class GoldenState:
             for identity, fields in first.items()
             if identity in always
         }
-        return cls(runs=count, expected=expected, sometimes=frozenset(seen) - always, varies=frozenset(varies))
+        return cls(
+            runs=count, expected=expected, before=before, sometimes=frozenset(seen) - always, varies=frozenset(varies)
+        )
 
     def unlike(self, identity: str, golden: Fields, fields: Fields) -> list[str]:
         """Paths in which an object differs, of those that tell anything; the most telling first: what is asked for
@@ -124,17 +130,36 @@ def _differ(
         elif not (fields := _telling(run.fields(end))):
             yield key, Difference(identity=identity, what=What.UNREADABLE)
         elif known is not None:
-            paths = [path for path in golden.unlike(identity, known, fields) if (key, path) not in wrong]
-            if paths:
-                yield key, Difference(
-                    identity=identity, what=What.OTHERWISE, field=paths[0], value=fields.get(paths[0]),
-                    golden=known.get(paths[0]), more=len(paths) - 1,
-                )  # fmt: skip
+            own = frozenset(path for at, path in wrong if at == key)
+            if (each := _otherwise(identity, golden, known, fields, own)) is not None:
+                yield key, each
         elif identity not in golden.sometimes:
             yield key, Difference(identity=identity, what=What.MADE)
-    for identity in golden.expected:
-        if identity not in touched:
+    for identity, known in golden.expected.items():
+        if identity in touched:
+            continue
+        if identity not in golden.before:
             yield "", Difference(identity=identity, what=What.GONE)
+        elif (each := _otherwise(identity, golden, known, golden.before[identity])) is not None:
+            yield "", each
+
+
+def _otherwise(
+    identity: str, golden: GoldenState, known: Fields, fields: Fields, own: Collection[str | None] = ()
+) -> Difference | None:
+    """What of an object is unlike golden runs', but for the fields `own`; None if nothing is."""
+    paths = [path for path in golden.unlike(identity, known, fields) if path not in own]
+    if not paths:
+        return None
+    first, *more = paths
+    return Difference(
+        identity=identity,
+        what=What.OTHERWISE,
+        field=first,
+        value=fields.get(first),
+        golden=known.get(first),
+        more=len(more),
+    )
 
 
 def _placed(each: Difference, key: str, run: Decoded, sources: list[str], writers: Writers) -> Difference:

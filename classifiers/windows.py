@@ -91,9 +91,13 @@ def probing_end_s(observation: Observation) -> float:
 def hit_s(observation: Observation) -> float | None:
     """When the first fault entered, in seconds since the experiment's start; None if none fired or it can't be told.
 
-    A write that was held back entered when it was, not when it was stored. A time outside the experiment places
-    nothing; then it is the time of the write that the firing became.
+    A write that was held back entered when it was, not when it was stored; what was told, when it was told. Where a
+    firing's own time lies outside the experiment, it is that of the write that it became.
     """
     at_of = {w.revision: w.at_s for w in observation.writes}
-    times = [at for f in observation.firings for at in (f.at_s, at_of.get(f.revision or 0)) if at is not None]
-    return min((at for at in times if 0.0 <= at <= observation.seconds), default=None)
+
+    def inside(at_s: float | None) -> bool:
+        return at_s is not None and 0.0 <= at_s <= observation.seconds
+
+    times = (f.at_s if inside(f.at_s) else at_of.get(f.revision or 0) for f in observation.firings)
+    return min((at for at in times if at is not None and inside(at)), default=None)

@@ -358,8 +358,6 @@ class Experiment:
         holds back is still to come: nothing is stuck before that. Who can't renew a lease gives up only once it has
         nearly run out."""
         start_s = self._now_s()
-        in_lease = self._rule is not None and self._rule.target.kind == "Lease"
-        least_s = self._limits.dormant_s if after_fault or in_lease else 0.0
         rest_s: float | None = None
 
         def rested() -> bool:
@@ -375,10 +373,19 @@ class Experiment:
                 rest_s = None
             elif rest_s is None:
                 rest_s = now_s
-            return rest_s is not None and now_s - start_s >= least_s
+            return rest_s is not None and now_s >= self._not_before_s(start_s, after_fault)
 
         history.wait(rested, deadline=self._await_by)
         return rest_s
+
+    def _not_before_s(self, start_s: float, after_fault: bool) -> float:
+        """When rest may be believed: `dormant_s` after a fault at rest, or one in a Lease."""
+        if after_fault:
+            return start_s + self._limits.dormant_s
+        if self._rule is None or not self._armed or self._rule.target.kind != "Lease":
+            return 0.0
+        fired = self._forwarder.collect().firings
+        return (fired[0].at_s - self._began if fired else start_s) + self._limits.dormant_s
 
     def _note_milestones(self, history: History, clients: Clients) -> None:
         if self._milestones["pods-ready"] is None and all_hold(self._workload.done, history):

@@ -132,3 +132,15 @@ def test_what_only_some_golden_runs_change_tells_nothing_but_the_rest_of_that_ob
 
 def test_a_value_that_was_withheld_is_not_compared() -> None:
     assert told(run(*STEPS, (SET, Withheld(3, "", "of a Secret")))) == []
+
+
+def test_what_was_there_before_and_is_never_written_is_not_gone_but_as_it_was() -> None:
+    before = {NODE: thing(metadata__uid="n", spec__x="a", status__seen=1)}
+    scaled = (NODE, thing(metadata__uid="n", spec__x="b", status__seen=1))
+    learnt = GoldenState.of([run(*STEPS, scaled, before=before) for _ in range(3)])
+    (found,) = told(run(*STEPS), learnt=learnt)
+    assert (found.identity, found.what, found.field, found.value, found.golden) == (
+        "Node/node-1", What.OTHERWISE, "spec.x", "a", "b",
+    )  # fmt: skip
+    same = (NODE, before[NODE])
+    assert told(run(*STEPS), learnt=GoldenState.of([run(*STEPS, same, before=before) for _ in range(3)])) == []

@@ -163,6 +163,8 @@ def test_a_run_that_was_late_before_the_fault_came_is_no_measure_of_the_fault() 
     stored = replace(held, at_s=UP_AT_S + 3)
     held_back = replace(late(0.2), firings=(firing(at_s=0.2, revision=held.revision),), writes=(stored,))
     assert judge(held_back, baseline()).orchestrator is OrchestratorFailure.TIMING, "it came when it was held back"
+    told = firing(at_s=UP_AT_S + 3, operation="range", revision=held.revision)  # of an object that is older
+    assert judge(replace(late(1.0), firings=(told,)), baseline()).state is State.INCONCLUSIVE
     nobody_hurt = replace(late(UP_AT_S + 3), probes=probes())
     assert judge(nobody_hurt, baseline()).orchestrator is OrchestratorFailure.NONE
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -131,20 +132,29 @@ def test_nothing_is_stuck_before_what_is_held_back_can_have_arrived(
 
 
 @pytest.mark.parametrize(
-    ("channel", "kind", "after_fault", "waited_s"),
+    ("channel", "kind", "after_fault", "fired_s", "waited_s"),
     [
-        (Channel.AT_REST_WRITE, "Deployment", True, 4.0),
-        (Channel.AT_REST_WRITE, "Deployment", False, 1.0),
-        (Channel.APISERVER_TO_ETCD, "Lease", False, 4.0),
-        (Channel.APISERVER_TO_ETCD, "Deployment", False, 1.0),
+        (Channel.AT_REST_WRITE, "Deployment", True, None, 4.0),
+        (Channel.AT_REST_WRITE, "Lease", False, None, 1.0),
+        (Channel.APISERVER_TO_ETCD, "Lease", False, None, 4.0),
+        (Channel.APISERVER_TO_ETCD, "Lease", False, 2.5, 6.5),
+        (Channel.APISERVER_TO_ETCD, "Deployment", False, 2.5, 1.0),
     ],
 )
 def test_who_leads_by_a_lease_has_the_time_to_lose_it(
-    channel: Channel, kind: str, after_fault: bool, waited_s: float, monkeypatch: pytest.MonkeyPatch
+    channel: Channel,
+    kind: str,
+    after_fault: bool,
+    fired_s: float | None,
+    waited_s: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rule = Rule(id="r", channel=channel, model="bit-flip", target=Target(kind=kind, field="metadata.name"))
     waiting, resting = made(Told(health("etcd")), rule), Resting()
-    waiting._limits = dataclasses.replace(LIMITS, dormant_s=4.0)
+    waiting._limits, waiting._armed = dataclasses.replace(LIMITS, dormant_s=4.0), not channel.at_rest
+    firings = () if fired_s is None else (firing(at_s=waiting._began + fired_s),)
+    forwarder = SimpleNamespace(collect=lambda: SimpleNamespace(firings=firings))
+    waiting._cluster.forwarder = lambda channel: forwarder
     monkeypatch.setattr(waiting, "_now_s", lambda: resting.now_s)
     monkeypatch.setattr(waiting, "_note_milestones", lambda *_: None)
     assert waiting._settle(resting, None, after_fault=after_fault) == 1.0, "that is when rest came"

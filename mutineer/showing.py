@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from campaigns.judging.aftermath import Aftermaths
+from campaigns.judging.aftermath import Aftermath, Aftermaths
 from campaigns.judging.agreement import class_of
 from campaigns.judging.statistics import wilson
 from campaigns.judging.suspects import is_quiet
@@ -24,7 +24,7 @@ from classifiers.observation import Observation
 from classifiers.record import to_json
 from classifiers.trace import Trace, trace_from_bytes
 from classifiers.verdict import ClientFailure, OrchestratorFailure, State
-from injector.errors import InputError
+from injector.errors import InputError, StoreError
 from injector.rules import JSONValue
 from mutineer.history import history, history_document
 from mutineer.report.sentences import target_name
@@ -49,7 +49,7 @@ def print_experiment(folder: Path, beginning: str, *, with_history: bool, as_jso
             identifier = record.planned.id
             failed = opened.failed_attempts().get(identifier, ())
             again = tuple(opened.repeats(identifier, observations=False))
-            console.print(story(record, _baseline(opened, record), failed, again, Aftermaths(opened).of(record)))
+            console.print(story(record, _baseline(opened, record), failed, again, _aftermath(opened, record)))
 
 
 def print_run(folder: Path, *, everything: bool, as_json: bool) -> None:
@@ -74,9 +74,18 @@ def _one(run: Run, record: ExperimentRecord) -> dict[str, JSONValue]:
     if record.planned.golden:
         return {"schema": SCHEMA, "golden": golden_document(record)}
     repeats = tuple(run.repeats(record.planned.id, observations=False))
-    after = Aftermaths(run).of(record)
+    after = _aftermath(run, record)
     more = {"aftermath": to_json(after)} if after is not None else {}
     return {"schema": SCHEMA, "experiment": experiment_document(record, repeats), **more}
+
+
+def _aftermath(run: Run, record: ExperimentRecord) -> Aftermath | None:
+    """None, and said so, where its trace can't be read: all else stands without it."""
+    try:
+        return Aftermaths(run).of(record)
+    except StoreError as error:
+        click.echo(f"what became of the fault is not known: {error}", err=True)
+        return None
 
 
 def _find(run: Run, beginning: str) -> ExperimentRecord:

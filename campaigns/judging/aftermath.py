@@ -12,6 +12,7 @@ from campaigns.record import ExperimentRecord
 from campaigns.store import Run
 from classifiers.decoded import Decoded
 from classifiers.final_state import Difference, GoldenState, differences
+from classifiers.numbers import MIN_GOLDENS
 from classifiers.observation import Observation
 from classifiers.propagation import Propagation, propagation
 from classifiers.trace import trace_from_bytes
@@ -29,7 +30,7 @@ _GOLDENS = 20
 @dataclass(frozen=True, slots=True)
 class Aftermath:
     """`went`: of the first firing that put a wrong value into the store, None where there is none. `ended`: None where
-    no golden run of the workload has a trace."""
+    too few golden runs of the workload have a trace."""
 
     went: Propagation | None
     ended: tuple[Difference, ...] | None
@@ -53,7 +54,7 @@ class Aftermaths:
         wrong = [(each.key, field) for each, field in put]
         return Aftermath(
             next((each for each in went if each is not None), None),
-            differences(history, golden, wrong, writers=writers_of) if golden.runs else None,
+            differences(history, golden, wrong, writers=writers_of) if golden.runs >= MIN_GOLDENS else None,
         )
 
     def _left_by_golden_runs(self, workload: str) -> GoldenState:

@@ -70,13 +70,17 @@ class _Goldens:
 
 
 class Bench:
-    """Holds the golden runs and the incidents that experiments are compared with. `alone`: how an experiment, by its
-    id, went that was done again alone, None if it was not; without it there was never more than one at a time."""
+    """Holds the golden runs and the incidents that experiments are compared with. Of an experiment, by its id:
+    `beside`, whether others ran while it did; `alone`, how it went when it was done again alone, None if it was not."""
 
     def __init__(
-        self, incidents: Sequence[Incident], *, alone: Callable[[str], ExperimentRecord | None] | None = None
+        self,
+        incidents: Sequence[Incident],
+        *,
+        beside: Callable[[str], bool] = lambda identifier: False,
+        alone: Callable[[str], ExperimentRecord | None] = lambda identifier: None,
     ) -> None:
-        self._incidents, self._alone = incidents, alone
+        self._incidents, self._beside, self._alone = incidents, beside, alone
         self._goldens: dict[_Measure, _Goldens] = {}
         self._baselines: dict[_Measure, tuple[int, Baseline]] = {}
         self._all_in = False
@@ -134,10 +138,12 @@ class Bench:
         verdict = judge(observation, baseline, doubt=f"unclean start, perhaps: {suspect}" if suspect else "")
         if purpose is not Purpose.PLANNED or verdict.orchestrator is not OrchestratorFailure.TIMING:
             return verdict
-        if self._alone is None:
+        if not self._beside(record.planned.id):
             return verdict
         again = self._alone(record.planned.id)
-        return by_itself(observation, baseline, None if again is None else self.judged(again, Purpose.ALONE).verdict)
+        if again is None or not self._baseline(_Measure(measure.workload, alone=True)).enough:
+            return by_itself(observation, baseline, None)
+        return by_itself(observation, baseline, self.judged(again, Purpose.ALONE).verdict)
 
     def _kept(self, measure: _Measure) -> Mapping[str, Observation]:
         return self._goldens[measure].kept if measure in self._goldens else {}

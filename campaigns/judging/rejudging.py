@@ -128,7 +128,7 @@ Judge = Callable[[Mapping[str, str], Spoiled], Iterator[Line]]
 
 def bench_of(run: Run, spoiled: Spoiled = lambda identifier, why: None) -> Bench:
     """A bench with all golden runs of the run that can be read; `spoiled` is told of those that can't."""
-    bench = Bench(load(), alone=partial(_alone, run) if _side_by_side(run) else None)
+    bench = Bench(load(), beside=partial(_beside, run), alone=partial(_alone, run))
     for record in run.goldens(spoiled=spoiled):
         bench.remember(record)
     for repeat in run.repeats(purpose=Purpose.ALONE, golden=True, spoiled=spoiled):
@@ -138,14 +138,13 @@ def bench_of(run: Run, spoiled: Spoiled = lambda identifier, why: None) -> Bench
 
 
 def _alone(run: Run, identifier: str) -> ExperimentRecord | None:
-    """How an experiment went alone."""
-    return next((each.record for each in run.repeats(identifier, Purpose.ALONE, spoiled=lambda *_: None)), None)
+    """How an experiment went alone, the last time that anything was seen."""
+    repeats = run.repeats(identifier, Purpose.ALONE, spoiled=lambda *_: None)
+    return next((r.record for r in reversed(list(repeats)) if r.record.observation is not None), None)
 
 
-def _side_by_side(run: Run) -> bool:
-    """Whether more than one experiment ran at a time in one of its sessions."""
-    hosts = (session.document.get("host") for session in run.sessions())
-    return any(isinstance(host, dict) and host.get("sandboxes") != 1 for host in hosts)
+def _beside(run: Run, identifier: str) -> bool:
+    return run.sandboxes(identifier) > 1
 
 
 def _judge_one(bench: Bench, record: ExperimentRecord, suspect: str = "", purpose: Purpose = Purpose.PLANNED) -> Line:

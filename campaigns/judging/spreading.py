@@ -26,7 +26,7 @@ class Spread:
     """One experiment's part. stored: a wrong value was put into a field of what is stored; taken: objects that took it
     over, `through` those who wrote them, `furthest` steps away; healed_s: when it was put right, seconds after the
     fault, by `healer`, None if it never was; otherwise: kinds of the other objects that did not end as in golden
-    runs (a kind for each object)."""
+    runs (a kind for each object), None where golden runs do not tell."""
 
     id: str
     stored: bool = False
@@ -35,13 +35,14 @@ class Spread:
     furthest: int | None = None
     healed_s: float | None = None
     healer: str = ""
-    otherwise: tuple[str, ...] = ()
+    otherwise: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A line of the table: numbers of experiments, but for furthest (steps) and healed_s (median). `through` and
-    `kinds`: component or kind → experiments in which it took part."""
+    """A line of the table: numbers of experiments, but for furthest (steps) and healed_s (median). `otherwise` is None
+    where golden runs tell of none of them; `through` and `kinds`: component or kind → experiments in which it took
+    part."""
 
     name: str
     experiments: int
@@ -50,7 +51,7 @@ class Row:
     furthest: int | None
     healed: int
     healed_s: float | None
-    otherwise: int
+    otherwise: int | None
     through: Mapping[str, int] = field(default_factory=dict)
     kinds: Mapping[str, int] = field(default_factory=dict)
 
@@ -58,7 +59,8 @@ class Row:
 def spread_of(record: ExperimentRecord, after: Aftermath) -> Spread:
     """Of an experiment whose fault fired."""
     own = {firing.identity for firing in record.observation.firings} if record.observation else set()
-    others = tuple(each.identity.partition("/")[0] for each in after.ended or () if each.identity not in own)
+    ended = after.ended
+    others = None if ended is None else tuple(d.identity.partition("/")[0] for d in ended if d.identity not in own)
     if (went := after.went) is None:
         return Spread(id=record.planned.id, otherwise=others)
     return Spread(
@@ -87,6 +89,7 @@ def rows(spread: Mapping[str, Spread], labels: Mapping[str, str]) -> tuple[Row, 
 
 def _row(name: str, those: Sequence[Spread]) -> Row:
     healed = [each.healed_s for each in those if each.healed_s is not None]
+    otherwise = [each.otherwise for each in those]
     return Row(
         name=name,
         experiments=len(those),
@@ -95,9 +98,9 @@ def _row(name: str, those: Sequence[Spread]) -> Row:
         furthest=max((each.furthest for each in those if each.furthest is not None), default=None),
         healed=len(healed),
         healed_s=median(healed) if healed else None,
-        otherwise=sum(bool(each.otherwise) for each in those),
+        otherwise=None if all(o is None for o in otherwise) else sum(map(bool, otherwise)),
         through=_counted(each.through for each in those),
-        kinds=_counted(tuple(dict.fromkeys(each.otherwise)) for each in those),
+        kinds=_counted(tuple(dict.fromkeys(each or ())) for each in otherwise),
     )
 
 

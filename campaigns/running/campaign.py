@@ -220,11 +220,13 @@ class _Work:
         """What is missing; then, by the judgement of the whole, what is to be done again alone, and what is to be
         confirmed."""
         missing = missing_tasks(self._run)
-        self.tell(missing)
+        self.tell(missing or due_alone(self._run))
         session.work(executor, missing)
         session.judge_again()
         if self._stop.why is None and (late := due_alone(self._run)):
-            self._view.more(len(late), "one at a time: what was late beside others, and golden runs to measure it by")
+            if missing:
+                why = "one at a time: what was late beside others, and golden runs to measure it by"
+                self._view.more(len(late), why)
             session.work(executor, late)
             session.judge_again()
         if "ended" not in self._run.metadata and not missing_tasks(self._run) and not due_alone(self._run):

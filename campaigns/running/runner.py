@@ -177,8 +177,10 @@ class LocalExecutor:
         return any(slot.task is not None and slot.task.alone for slot in self._slots)
 
     def _may_begin(self, task: Task, slot: Slot) -> bool:
-        at_rest = (Stage.IDLE, Stage.EMPTY)
-        return not task.alone or all(other is slot or other.stage in at_rest for other in self._slots)
+        others = (other for other in self._slots if other is not slot)
+        return not task.alone or all(
+            other.stage is Stage.EMPTY or (other.stage is Stage.IDLE and not other.retired) for other in others
+        )
 
     def _lacks_sandboxes(self) -> bool:
         """Whether more is to be done than those that start will take. Those that are to be alone need one in all."""
@@ -301,7 +303,8 @@ class LocalExecutor:
     def _next(self, slot: Slot) -> None:
         """Gives an idle sandbox something to do; one that has been used makes way where only a fresh one will do."""
         if slot.retired:
-            self._replace(slot)
+            if not self._one_is_alone():
+                self._replace(slot)
             return
         begins = not self._finishing and not self._one_is_alone()
         if begins and self._queue and self._may_begin(self._queue[0], slot):

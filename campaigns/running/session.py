@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from typing import Protocol
 
 from campaigns.judging.bench import Bench
@@ -63,22 +62,23 @@ def due_confirmations(run: Run, policy: ConfirmPolicy | None) -> list[Task]:
 
 def due_alone(run: Run) -> list[Task]:
     """What was late beside others and is to be done again alone; before it, of the same workloads, as many golden runs
-    as there have to be to tell what is late then."""
+    as there have to be to tell what is late then. What was tried and told nothing is tried again."""
     late = [record.planned for record in run.records(observations=False) if record.verdict.to_be_alone]
     if not late:
         return []
-    known = run.repeats(purpose=Purpose.ALONE, golden=True, observations=False)
-    done = Counter(each.record.planned.workload for each in known)
-    goldens = [
-        planned
-        for workload in dict.fromkeys(each.workload for each in late)
-        for planned in islice(
-            (each for each in run.plan.experiments if each.golden and each.workload == workload),
-            done[workload],
-            ALONE_GOLDENS,
-        )
-    ]
-    return [Task(planned, Purpose.ALONE) for planned in (*goldens, *late)]
+    seen: dict[str, set[str]] = {}
+    for repeat in run.repeats(purpose=Purpose.ALONE, spoiled=lambda identifier, why: None):
+        observation = repeat.record.observation
+        if observation is not None and not (repeat.record.planned.golden and observation.unclean):
+            seen.setdefault(repeat.record.planned.workload, set()).add(repeat.record.planned.id)
+    tasks = []
+    for workload in dict.fromkeys(each.workload for each in late):
+        golden = [each for each in run.plan.experiments if each.golden and each.workload == workload]
+        there = seen.get(workload, set())
+        left = ALONE_GOLDENS - sum(each.id in there for each in golden)
+        tasks += [each for each in golden if each.id not in there][: max(0, left)]
+        tasks += [each for each in late if each.workload == workload and each.id not in there]
+    return [Task(each, Purpose.ALONE) for each in tasks]
 
 
 def _casts_doubt(record: ExperimentRecord) -> bool:

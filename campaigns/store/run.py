@@ -272,6 +272,17 @@ class Run:
         with self._reading() as connection:
             return tuple(_session(row) for row in connection.execute(queries.sessions()))
 
+    def sandboxes(self, identifier: str) -> int:
+        """How many sandboxes the session had that did an experiment of the plan (this one, if it is not finished); the
+        run, where that is not known; 1 where nothing is."""
+        number = self._scalar(sa.select(t.experiments.c.session).where(t.experiments.c.id == identifier))
+        number = self._session if number is None else number
+        text = self._scalar(sa.select(t.sessions.c.document).where(t.sessions.c.number == number))
+        document = self.metadata if text is None else load(str(text), f"session {number}")
+        host = document.get("host") if isinstance(document, Mapping) else None
+        known = host.get("sandboxes") if isinstance(host, dict) else None
+        return known if isinstance(known, int) else 1
+
     def finished_ids(self) -> frozenset[str]:
         with self._reading() as connection:
             return frozenset(connection.scalars(sa.select(t.experiments.c.id)))

@@ -19,8 +19,8 @@ __all__ = ["command"]
 
 SCHEMA = 1
 """Of the `--json` output: {"schema", "by", "rows": [{"name", "experiments", "stored", "taken", "furthest" (steps or
-null), "healed", "healed_s" (median or null), "otherwise", "through": {component: experiments}, "kinds": {kind:
-experiments}}]}, numbers of experiments but for these two."""
+null), "healed", "healed_s" (median or null), "otherwise" (or null), "through": {component: experiments}, "kinds":
+{kind: experiments}}]}, numbers of experiments but for these two."""
 _DIMENSIONS = ("role", "kind", "model", "channel", "workload")
 _SHOWN = 5
 """Components and kinds that are shown; JSON has them all, row by row."""
@@ -92,7 +92,7 @@ def _print(folder: str, rows: tuple[Row, ...], by: str, without: int) -> None:
             f"{row.taken} ({row.furthest} step{'s' if row.furthest != 1 else ''})" if row.furthest else str(row.taken)
         )
         right = f"{row.healed} ({row.healed_s:.1f} s)" if row.healed_s is not None else str(row.healed)
-        table.add_row(row.name, str(row.experiments), str(row.stored), taken, right, str(row.otherwise))
+        table.add_row(row.name, str(row.experiments), str(row.stored), taken, right, _known(row.otherwise))
     console.print(table)
     *_, everything = rows
     for what, counted in (("Taken over through", everything.through), ("Ended otherwise", everything.kinds)):
@@ -106,6 +106,10 @@ def _print(folder: str, rows: tuple[Row, ...], by: str, without: int) -> None:
     )
     if without:
         console.print(Text(f"{without} more fired, and have no trace that could be read.", style="dim"))
+
+
+def _known(number: int | None) -> str:
+    return "?" if number is None else str(number)
 
 
 def _most(counted: Mapping[str, int]) -> str:

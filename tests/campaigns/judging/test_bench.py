@@ -137,13 +137,14 @@ LATE = {"applied": 0.2, "pods-ready": 2.1, "traffic": 4.0, "settled": 16.0}
 
 def test_what_was_late_beside_others_is_judged_by_how_it_went_alone() -> None:
     alone: dict[str, ExperimentRecord] = {}
-    bench = Bench((), alone=alone.get)
+    bench = Bench((), beside=lambda identifier: True, alone=alone.get)
     for each in golden_results():
         bench.record(each)
     late = bench.record(result(FAULT, faulty(milestones=LATE)))
     assert (late.verdict.state, late.verdict.to_be_alone) == (State.INCONCLUSIVE, True)
     alone["e1"] = bench.record(result(FAULT, faulty(milestones=LATE), purpose=Purpose.ALONE))
-    assert "too small" in " ".join(bench.judged(late).verdict.reasons), "of golden runs made alone there are none yet"
+    assert "too small" in " ".join(alone["e1"].verdict.reasons), "of golden runs made alone there are none yet"
+    assert bench.judged(late).verdict.to_be_alone
     for each in golden_results():
         bench.record(replace(each, purpose=Purpose.ALONE))
     assert bench.judged(late).verdict.orchestrator is OrchestratorFailure.TIMING

@@ -23,7 +23,7 @@ from injector.errors import HarnessError
 from tests.campaigns.builders import judge_again
 from tests.campaigns.store.recorded import VERSION_1, copy_of, rows
 
-DOUBT = Verdict(state=State.INCONCLUSIVE, reasons=("an older classifier was in doubt",))
+FAILED = Verdict(state=State.ERROR, reasons=("an older classifier failed",))
 
 
 @pytest.fixture
@@ -41,22 +41,22 @@ def latest(run: Run) -> dict[str, Verdict]:
     return {record.planned.id: record.verdict for record in run.records(observations=False)}
 
 
-def doubted(record: ExperimentRecord) -> ExperimentRecord:
-    return replace(record, verdict=DOUBT, incidents=())
+def failing(record: ExperimentRecord) -> ExperimentRecord:
+    return replace(record, verdict=FAILED, incidents=())
 
 
 def test_what_an_older_classifier_said_is_judged_anew_and_the_difference_told(run: Run) -> None:
     rejudge(run)
     now = latest(run)
-    judge_again(run, doubted)
-    assert set(latest(run).values()) == {DOUBT}
+    judge_again(run, failing)
+    assert set(latest(run).values()) == {FAILED}
     told: list[tuple[int, int]] = []
     summary = rejudge(run, lambda done, of: told.append((done, of)))
     assert latest(run) == now
     assert (summary.judged, summary.worded, len(summary.changes)) == (11, 0, 11)
     stall = next(name for name, verdict in now.items() if verdict.orchestrator is OrchestratorFailure.STALL)
     change = next(change for change in summary.changes if change.id == stall)
-    assert (str(change.before), str(change.after), change.repeat) == ("inconclusive", "stall / unreachable", "")
+    assert (str(change.before), str(change.after), change.repeat) == ("error", "stall / unreachable", "")
     assert change.after.client is ClientFailure.UNREACHABLE
     assert told == [(n, 11) for n in range(1, 12)]
 
@@ -79,7 +79,7 @@ def test_new_reasons_for_the_same_classes_are_kept_and_counted_apart(run: Run) -
 
 
 def test_processes_judge_as_one_does(run: Run, processes: None) -> None:
-    judge_again(run, doubted)
+    judge_again(run, failing)
     told: list[int] = []
     summary = rejudge(run, lambda done, of: told.append(done))
     with_processes = latest(run)
@@ -95,7 +95,7 @@ def test_what_golden_runs_as_they_are_judged_now_cast_doubt_on_is_inconclusive(
     monkeypatch.setattr(rejudging, "WORTH_PROCESSES", worth)
     rejudge(run)
     judged = next(each for each in run.records() if each.planned.rule and each.verdict.state is State.JUDGED)
-    judge_again(run, doubted)
+    judge_again(run, failing)
     states: list[State] = []
 
     def suspects(records: Iterable[ExperimentRecord], verdict_of: Callable[[ExperimentRecord], Verdict]) -> object:
@@ -113,8 +113,8 @@ def test_what_golden_runs_as_they_are_judged_now_cast_doubt_on_is_inconclusive(
 
 def test_repeats_are_judged_again_too(run: Run) -> None:
     fault = [record for record in run.records() if not record.planned.golden][-1]
-    run.add_repeat(doubted(fault), Purpose.CONFIRM)
-    run.add_repeat(doubted(fault), Purpose.CONFIRM)
+    run.add_repeat(failing(fault), Purpose.CONFIRM)
+    run.add_repeat(failing(fault), Purpose.CONFIRM)
     summary = rejudge(run)
     assert [change.repeat for change in summary.changes if change.repeat] == ["confirm 1", "confirm 2"]
     assert [r.record.verdict.state for r in run.repeats(fault.planned.id)] == [State.JUDGED] * 2
@@ -135,7 +135,7 @@ def test_the_run_folder_is_all_that_it_needs(run: Run, tmp_path: Path) -> None:
     """In another place, by another process, with nothing else of the campaign: no assets, state, logs or report."""
     rejudge(run)
     known = {name: verdict.reasons for name, verdict in latest(run).items()}
-    judge_again(run, doubted)
+    judge_again(run, failing)
     run.close()
     alone = tmp_path / "elsewhere"
     alone.mkdir(mode=0o700)
@@ -164,11 +164,11 @@ def test_the_run_folder_is_all_that_it_needs(run: Run, tmp_path: Path) -> None:
 def test_a_worker_that_ends_early_is_told_and_nothing_has_changed(
     run: Run, processes: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge_again(run, doubted)
+    judge_again(run, failing)
     monkeypatch.setattr(Workers, "_answer", _kill_first)
     with pytest.raises(HarnessError, match="ended; its exit code is -9"):
         rejudge(run)
-    assert set(latest(run).values()) == {DOUBT}
+    assert set(latest(run).values()) == {FAILED}
 
 
 ANSWER = Workers._answer
@@ -186,7 +186,7 @@ def test_what_rotted_keeps_its_judgement_and_is_told_and_the_rest_is_judged(
 ) -> None:
     monkeypatch.setattr(rejudging, "WORTH_PROCESSES", worth)
     rejudge(run)
-    judge_again(run, doubted)
+    judge_again(run, failing)
     records = list(run.records(observations=False))
     golden = next(each.planned.id for each in records if each.planned.golden)
     fault = next(each.planned.id for each in records if not each.planned.golden)
@@ -201,4 +201,4 @@ def test_what_rotted_keeps_its_judgement_and_is_told_and_the_rest_is_judged(
     assert all("its observation is corrupted" in why for why in summary.spoiled.values())
     assert (summary.judged, len(summary.changes)) == (9, 9)
     verdicts = latest(run)
-    assert verdicts[golden] == verdicts[fault] == DOUBT
+    assert verdicts[golden] == verdicts[fault] == FAILED

@@ -49,7 +49,7 @@ def test_rows_count_experiments_the_most_frequent_first_and_all_last() -> None:
         through={"kcm": 2, "x": 1}, kinds={"Pod": 2},
     )  # fmt: skip
     assert told[1] == Row(
-        name="one", experiments=1, stored=0, taken=0, furthest=None, healed=0, healed_s=None, otherwise=0
+        name="one", experiments=1, stored=0, taken=0, furthest=None, healed=0, healed_s=None, otherwise=None
     )
     assert (told[2].experiments, told[2].taken, told[2].kinds) == (3, 2, {"Pod": 2})
     assert rows({}, {"a": "one"}) == ()

@@ -39,6 +39,7 @@ class Engine:
         self.repeated: Iterator[dict[str, Any]] = iter(())
         self.breaks_after: int | None = None
         self.late: dict[str, float] | None = None
+        self.blind: set[Purpose] = set()
         self.late_alone: dict[str, float] = {}
         self.finishing = False
 
@@ -58,6 +59,11 @@ class Engine:
 
     def _result(self, task: Task, number: int) -> Result:
         rule = task.planned.rule
+        if task.purpose in self.blind:
+            return Result(
+                planned=task.planned, observation=None, error="it broke", reset=None, seconds=1.0, sandbox="s",
+                purpose=task.purpose,
+            )  # fmt: skip
         if rule is None:
             seen = replace(goldens(8)[number % 8], r0=number)
         elif rule.model == "value-set":
@@ -271,6 +277,31 @@ def test_what_stops_before_it_was_done_again_alone_has_nothing_concluded_from_it
         golden = [task.planned.id for task in made.engine.done if task.alone and task.planned.golden]
         assert len(golden) == len(set(golden)) == min(ALONE_GOLDENS, run.planned_count(golden=True))
         assert "ended" in run.metadata
+
+
+def test_an_attempt_alone_that_told_nothing_is_made_again_by_a_resume(made: Made) -> None:
+    made.engine.late, made.engine.late_alone = LATE, LATE
+    made.engine.blind = {Purpose.ALONE}
+    with made.run() as run:
+        assert OrchestratorFailure.TIMING not in classes(run) and "ended" not in run.metadata
+        first = sum(task.alone for task in made.engine.done)
+    made.engine.blind = set()
+    with made.resume() as run:
+        assert OrchestratorFailure.TIMING in classes(run) and State.INCONCLUSIVE not in classes(run)
+        assert sum(task.alone for task in made.engine.done) == 2 * first
+        assert made.view.plans[-1]["golden"] == made.view.plans[-1]["faults"] == 0 < made.view.plans[-1]["repeats"]
+
+
+def test_of_a_run_that_was_done_one_at_a_time_a_replay_beside_others_changes_nothing(made: Made) -> None:
+    made.engine.late = LATE
+    with made.run(parallelism=1) as run:
+        late = next(r.planned.id for r in run.records() if r.verdict.orchestrator is OrchestratorFailure.TIMING)
+    replay_experiments(
+        made.folder, [late], made.assets, made.view, overrides=Overrides(parallelism=3), engine=made.engine
+    )
+    with open_run(made.folder, writable=True) as run:
+        rejudging.rejudge(run)
+        assert OrchestratorFailure.TIMING in classes(run)
 
 
 def test_where_one_experiment_runs_at_a_time_what_is_late_counts_at_once(made: Made) -> None:

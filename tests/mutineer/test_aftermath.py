@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,14 @@ def test_json_has_the_same_object_by_object(tmp_path: Path) -> None:
     assert (ended["what"], ended["identity"], ended["field"], ended["value"], ended["at_s"], ended["more"]) == (
         "otherwise", "Deployment/default/web", "spec.replicas", 11, 2.5, 0,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_trace_that_can_not_be_read_is_said_and_keeps_nothing_from_being_shown(
+    tmp_path: Path, options: list[str]
+) -> None:
+    told(tmp_path, with_replicas(11))
+    shutil.rmtree(tmp_path / "runs/mine/traces")
+    result = CliRunner().invoke(show.command, [str(tmp_path / "runs/mine"), FAULT.id, *options])
+    assert result.exit_code == 0 and FAULT.id in result.output
+    assert "what became of the fault is not known" in result.output and "ended" not in result.stdout

@@ -63,8 +63,8 @@ def test_a_worse_observation_never_gets_a_milder_class(name: str, worse: list[Ch
 
 
 @quick
-@given(labelled, several(created, anything_but_pods))
-def test_nor_does_one_that_makes_objects(name: str, worse: list[Change]) -> None:
+@given(labelled.filter(lambda name: name != "workload hot-loops"), several(created, anything_but_pods))
+def test_nor_does_one_that_makes_objects_unless_it_went_round_without_any_pod(name: str, worse: list[Change]) -> None:
     assert never_milder(LABELLED[name][0], worse)
 
 

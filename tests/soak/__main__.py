@@ -60,7 +60,7 @@ def planned(
             yield f"golden/{GOLDENS} golden runs/{number}", partial(golden, GOLDENS)
     if only in (None, "quiet"):
         for number in range(rounds or 1):
-            for side in ("1", "auto"):
+            for side in ("auto", "1"):
                 yield f"quiet/parallelism {side}/{number}", partial(quiet, side, seed * 1000 + number, RUNS)
     if only in (None, "repeat"):
         for number in range(rounds or 1):

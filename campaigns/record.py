@@ -102,6 +102,7 @@ class Limits:
     settle_s  deadline for the workload to come to rest
     quiet_s   no change but volatile ones for so long is rest, once everything asked for is there
     stuck_s   ... and if it is not: longer, since controllers back off between tries
+    unspoken_s  ... and longer still while a kubelet has told nothing of a pod that is bound to its node
     dormant_s rest after a fault that may take its time (at rest, or in a Lease) does not come sooner after it
     steady_s  clients go on for so long after it came to rest, so that "at the end" has samples
     canary_s  deadline of the canary
@@ -114,6 +115,7 @@ class Limits:
     steady_s: float
     canary_s: float
     prepare_s: float = 30.0
+    unspoken_s: float = 0.0
     dormant_s: float = 0.0
     heal_s: float = 0.0
 

@@ -50,6 +50,7 @@ __all__ = [
     "TIMING_FLOOR_S",
     "TIMING_RATIO",
     "UNSERVED_S",
+    "UNSPOKEN_S",
     "VOLATILE_FIELDS",
     "VOLATILE_KINDS",
     "WRITES_SLACK",
@@ -199,6 +200,11 @@ what waits longest of what always comes, kube-proxy's sync, within a second."""
 STUCK_S: Final = 6.0
 """The same while something is missing. Controllers that fail try again after 5 ms, doubled each time
 (workqueue.DefaultControllerRateLimiter): within six seconds ten times."""
+
+UNSPOKEN_S: Final = 11.0
+"""The same where a pod is bound whose kubelet has told nothing of it yet. A kubelet that asks for a pod in the moment
+after its binding may be refused (the node authorizer does not know of it yet), and its status manager tries again only
+every ten seconds (syncPeriod, pkg/kubelet/status): one golden run of a hundred was so."""
 
 DORMANT_S: Final = 13.0
 """Seconds after a fault at rest, or one in a Lease, before which nothing counts as rest: who leads by a Lease that

@@ -24,6 +24,12 @@ def is_ready(pod: Any) -> bool:
     return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
 
 
+def is_unspoken(pod: Any) -> bool:
+    """Whether a pod's tree says that it is bound to a node whose kubelet has told nothing of it yet."""
+    bound = (pod.get("spec") or {}).get("nodeName") and not (pod.get("metadata") or {}).get("deletionTimestamp")
+    return bool(bound) and not (pod.get("status") or {}).get("startTime")
+
+
 def service_address(history: History, name: str, namespace: str) -> tuple[str, int] | None:
     """ClusterIP and first port of a Service as it is stored now; None if there is none."""
     stored = history.get(f"/registry/services/specs/{namespace}/{name}")

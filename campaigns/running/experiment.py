@@ -28,6 +28,7 @@ from campaigns.observers.history import History
 from campaigns.observers.logs import AuditReader, LogReader
 from campaigns.observers.metrics import MetricsReader
 from campaigns.observers.observer import Observer, watching
+from campaigns.observers.stored import is_unspoken
 from campaigns.observers.system import system_components
 from campaigns.observers.volatile import is_volatile
 from campaigns.record import Limits
@@ -368,7 +369,7 @@ class Experiment:
             now_s = self._now_s()
             quiet_s = now_s - max(history.last_change_s, start_s)
             settled = there and not after_fault and all_hold(self._workload.done, history)
-            enough_s = self._limits.quiet_s if settled else self._limits.stuck_s + self._held_s
+            enough_s = self._limits.quiet_s if settled else self._stuck_s(history)
             if quiet_s < enough_s:
                 rest_s = None
             elif rest_s is None:
@@ -377,6 +378,12 @@ class Experiment:
 
         history.wait(rested, deadline=self._await_by)
         return rest_s
+
+    def _stuck_s(self, history: History) -> float:
+        """How long nothing may change while something is missing."""
+        pods = (pod.tree for name in self._workload.namespaces for pod in history.objects("Pod", name))
+        unspoken = any(is_unspoken(tree) for tree in pods if tree)
+        return max(self._limits.stuck_s, self._limits.unspoken_s if unspoken else 0.0) + self._held_s
 
     def _not_before_s(self, start_s: float, after_fault: bool) -> float:
         """When rest may be believed: `dormant_s` after a fault at rest, or one in a Lease."""

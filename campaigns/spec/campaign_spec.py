@@ -102,6 +102,11 @@ class TimeLimits(Model):
     stuck_s: Seconds = Field(
         numbers.STUCK_S, description="The same while something is missing: controllers back off between tries"
     )
+    unspoken_s: Seconds = Field(
+        numbers.UNSPOKEN_S,
+        description="The same while a kubelet has told nothing of a pod bound to its node: one that was refused "
+        "tries again after 10 s",
+    )
     dormant_s: Seconds = Field(
         numbers.DORMANT_S,
         description="No rest sooner after a fault at rest, or one in a Lease: who can't renew the Lease that it leads "

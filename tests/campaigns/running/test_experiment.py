@@ -102,8 +102,12 @@ class Resting:
 
     last_change_s = 0.0
 
-    def __init__(self) -> None:
-        self.now_s = 0.0
+    def __init__(self, *pods: Any) -> None:
+        self.now_s, self.pods = 0.0, [SimpleNamespace(tree=pod) for pod in pods]
+
+    def objects(self, kind: str, namespace: str) -> list[Any]:
+        assert (kind, namespace) == ("Pod", "default")
+        return self.pods
 
     def wait(self, holds: Any, *, deadline: float) -> bool:
         while not holds() and self.now_s < 10:
@@ -126,6 +130,29 @@ def test_nothing_is_stuck_before_what_is_held_back_can_have_arrived(
     target = Target(kind="Deployment", identity="Deployment/default/web", field="spec.replicas", group="apps")
     rule = Rule(id="r", channel=Channel.APISERVER_TO_ETCD, model=model, parameters=parameters, target=target)
     waiting, resting = made(Told(health("etcd")), rule), Resting()
+    monkeypatch.setattr(waiting, "_now_s", lambda: resting.now_s)
+    monkeypatch.setattr(waiting, "_note_milestones", lambda *_: None)
+    assert waiting._settle(resting, None) == stuck_s
+
+
+BOUND: dict[str, Any] = {"metadata": {"name": "a"}, "spec": {"nodeName": "node-1"}, "status": {"phase": "Pending"}}
+
+
+@pytest.mark.parametrize(
+    ("pod", "stuck_s"),
+    [
+        (BOUND, 5.0),
+        ({**BOUND, "status": {"phase": "Pending", "startTime": "2026-01-01T00:00:00Z"}}, 1.0),
+        ({**BOUND, "spec": {}}, 1.0),
+        ({**BOUND, "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}, 1.0),
+        (None, 1.0),
+    ],
+)
+def test_a_kubelet_that_has_told_nothing_of_a_pod_has_the_time_to_try_again(
+    pod: Any, stuck_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, resting = made(Told(health("etcd"))), Resting(pod)
+    waiting._limits = dataclasses.replace(LIMITS, unspoken_s=5.0)
     monkeypatch.setattr(waiting, "_now_s", lambda: resting.now_s)
     monkeypatch.setattr(waiting, "_note_milestones", lambda *_: None)
     assert waiting._settle(resting, None) == stuck_s

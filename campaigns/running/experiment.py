@@ -369,8 +369,8 @@ class Experiment:
             now_s = self._now_s()
             quiet_s = now_s - max(history.last_change_s, start_s)
             settled = there and not after_fault and all_hold(self._workload.done, history)
-            enough_s = self._limits.quiet_s if settled else self._stuck_s(history)
-            if quiet_s < enough_s:
+            enough_s = self._limits.quiet_s if settled else self._limits.stuck_s + self._held_s
+            if quiet_s < enough_s or (not settled and self._may_be_told_more(history, quiet_s)):
                 rest_s = None
             elif rest_s is None:
                 rest_s = now_s
@@ -379,11 +379,12 @@ class Experiment:
         history.wait(rested, deadline=self._await_by)
         return rest_s
 
-    def _stuck_s(self, history: History) -> float:
-        """How long nothing may change while something is missing."""
+    def _may_be_told_more(self, history: History, quiet_s: float) -> bool:
+        """Whether a kubelet that has told nothing of a pod may still do so, when nothing has changed for so long."""
+        if quiet_s >= self._limits.unspoken_s + self._held_s:
+            return False
         pods = (pod.tree for name in self._workload.namespaces for pod in history.objects("Pod", name))
-        unspoken = any(is_unspoken(tree) for tree in pods if tree)
-        return max(self._limits.stuck_s, self._limits.unspoken_s if unspoken else 0.0) + self._held_s
+        return any(is_unspoken(tree) for tree in pods if tree)
 
     def _not_before_s(self, start_s: float, after_fault: bool) -> float:
         """When rest may be believed: `dormant_s` after a fault at rest, or one in a Lease."""

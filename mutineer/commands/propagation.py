@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mutineer.commands.shares import BY
 from mutineer.completing import complete_runs
+from mutineer.counting import counted
 
 if TYPE_CHECKING:  # what a command runs is loaded when it runs: help and completion stay quick
     from campaigns.judging.spreading import Row
@@ -21,14 +23,13 @@ SCHEMA = 1
 """Of the `--json` output: {"schema", "by", "rows": [{"name", "experiments", "stored", "taken", "furthest" (steps or
 null), "healed", "healed_s" (median or null), "otherwise" (or null), "through": {component: experiments}, "kinds":
 {kind: experiments}}]}, numbers of experiments but for these two."""
-_DIMENSIONS = ("role", "kind", "model", "channel", "workload")
 _SHOWN = 5
 """Components and kinds that are shown; JSON has them all, row by row."""
 
 
 @click.command("propagation")
 @click.argument("run", required=False, shell_complete=complete_runs)
-@click.option("--by", type=click.Choice(_DIMENSIONS), default="role", show_default=True, help="What makes a row.")
+@click.option("--by", type=click.Choice(BY), default="role", show_default=True, help="What makes a row.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 def command(run: str | None, by: str, as_json: bool) -> None:
     """Show how far faults got: who took wrong values over, who put them right, what ended otherwise (RUN: default the
@@ -50,12 +51,6 @@ def command(run: str | None, by: str, as_json: bool) -> None:
     from classifiers.verdict import Activation
     from mutineer.interrupts import interruptible
 
-    terminal = sys.stderr.isatty()
-
-    def progress(done: int, of: int) -> None:
-        if terminal:
-            click.echo(f"\r{done} of {of}{'' if done < of else chr(10)}", err=True, nl=False)
-
     with open_run(find_run(run)) as opened:
         folder = opened.folder
         fired = [
@@ -64,7 +59,7 @@ def command(run: str | None, by: str, as_json: bool) -> None:
             if record.verdict.activation not in (None, Activation.NOT_FIRED)
         ]
     with interruptible():
-        found = spreads(folder, [record.planned.id for record in fired], progress)
+        found = spreads(folder, [record.planned.id for record in fired], counted)
     table = rows(found, {record.planned.id: DIMENSIONS[by](record) for record in fired})
     if as_json:
         document = {"schema": SCHEMA, "by": by, "rows": [dataclasses.asdict(row) for row in table]}
@@ -95,9 +90,9 @@ def _print(folder: str, rows: tuple[Row, ...], by: str, without: int) -> None:
         table.add_row(row.name, str(row.experiments), str(row.stored), taken, right, _known(row.otherwise))
     console.print(table)
     *_, everything = rows
-    for what, counted in (("Taken over through", everything.through), ("Ended otherwise", everything.kinds)):
-        if counted:
-            console.print(f"{what}: {_most(counted)}")
+    for what, times in (("Taken over through", everything.through), ("Ended otherwise", everything.kinds)):
+        if times:
+            console.print(f"{what}: {_most(times)}")
     console.print(
         Text(
             "In brackets: at most so many steps away; so long after the fault (median); in so many experiments.",

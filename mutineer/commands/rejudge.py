@@ -8,6 +8,7 @@ import sys
 import click
 
 from mutineer.completing import complete_runs
+from mutineer.counting import counted
 from mutineer.exit_codes import ExitCode
 
 __all__ = ["SCHEMA", "command"]
@@ -36,14 +37,8 @@ def command(run: str, as_json: bool) -> None:
     from campaigns.store import open_run
     from mutineer.interrupts import interruptible
 
-    terminal = sys.stderr.isatty()
-
-    def progress(done: int, of: int) -> None:
-        if terminal and (done % 20 == 0 or done == of):
-            click.echo(f"\r{done} of {of}{'' if done < of else chr(10)}", err=True, nl=False)
-
     with open_run(find_run(run), writable=True) as opened, interruptible():
-        found = rejudge(opened, progress)
+        found = rejudge(opened, counted)
     if as_json:
 
         def classes(each: Classes) -> dict[str, str | None]:

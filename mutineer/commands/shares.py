@@ -14,12 +14,12 @@ if TYPE_CHECKING:  # what a command runs is loaded when it runs: help and comple
     from campaigns.judging.shares import Row
     from campaigns.judging.statistics import Interval
 
-__all__ = ["command"]
+__all__ = ["BY", "command"]
 
 SCHEMA = 1
 """Of the `--json` output: {"schema", "by", "of", "rows": [{"name", "experiments", "population", "shares": {group:
 [estimate, low, high]}}], "paper": {group: share}, "caveats": [text]}, shares as fractions."""
-_DIMENSIONS = ("role", "kind", "model", "channel", "workload")
+BY = ("role", "kind", "model", "channel", "workload")
 _WIDE = 96
 """Columns that the table needs with a share and its interval side by side."""
 _BASES = ("planned", "fired", "effective")
@@ -28,7 +28,7 @@ _BASES = ("planned", "fired", "effective")
 
 @click.command("shares")
 @click.argument("run", required=False, shell_complete=complete_runs)
-@click.option("--by", type=click.Choice(_DIMENSIONS), default="role", show_default=True, help="What makes a row.")
+@click.option("--by", type=click.Choice(BY), default="role", show_default=True, help="What makes a row.")
 @click.option("--of", "base", type=click.Choice(_BASES), default="fired", show_default=True,
               help="What a percentage is of.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")

@@ -44,4 +44,4 @@ def test_as_json_each_row_has_its_shares_with_their_intervals(run: Path) -> None
 
 
 def test_the_choices_are_those_that_there_are() -> None:
-    assert set(shares._DIMENSIONS) == set(DIMENSIONS) and list(shares._BASES) == [base.value for base in Base]
+    assert set(shares.BY) == set(DIMENSIONS) and list(shares._BASES) == [base.value for base in Base]
